@@ -8,14 +8,16 @@
     │   ├── UnknownName             a name that no registry holds
     │   ├── LimitExceeded           larger than the service accepts
     │   ├── InvalidRequest          a field of a request that contradicts itself or the model
-    │   └── NotExpressible          a circuit outside a language's vocabulary
+    │   ├── NotExpressible          a circuit outside a language's vocabulary
+    │   └── NotASentence            tokens that are no circuit of their language: position
     ├── NotFound                    a job (or other resource) that is not there
     ├── Conflict                    the resource is in a state that forbids the call
     ├── Unavailable                 the machine lacks something; the message says how to get it
     │   ├── NgspiceMissing
     │   ├── PackageMissing
     │   ├── CorpusMissing
-    │   └── ModelDamaged
+    │   ├── ModelDamaged
+    │   └── EngineClosed            the batched engine has ended
     ├── SimulatorFailure            one simulation could not be done; never the circuit's fault alone
     │   ├── SimulatorCrashed
     │   └── SimulatorTimeout
@@ -96,6 +98,15 @@ class NotExpressible(InvalidInput):
     """A circuit that is outside a language's vocabulary; the message says which part."""
 
 
+class NotASentence(InvalidInput):
+    """A token sequence that is not a circuit of its language; says at which position it stops being one."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(f"token {position}: {reason}")
+        self.position = position
+        self.reason = reason
+
+
 class NotFound(JosephsonError):
     """A resource that is not there."""
 
@@ -140,6 +151,10 @@ class CorpusMissing(Unavailable):
 
 class ModelDamaged(Unavailable):
     """A trained model's files are missing, changed or do not belong together."""
+
+
+class EngineClosed(Unavailable):
+    """The engine was closed, or its thread died, before a sequence was done."""
 
 
 class SimulatorFailure(JosephsonError):

@@ -91,7 +91,8 @@ def _tail(device: Device, model: str) -> Iterator[str]:
         if size not in known:
             raise NotExpressible(f"size {size!r} of {device.name} has no place on {letter} cards")
         text = format_spice_number(value)
-        yield text if size == VALUE_OF.get(letter) else f"{known[size]}={text}"
+        # ngspice 39 takes a bare area of a diode, or a large one of a transistor, for a model's name
+        yield text if letter in "RCL" and size == VALUE_OF[letter] else f"{known[size]}={text}"
 
 
 def _wrapped(start: str, words: Sequence[str]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Quantum programs as frozen values, OpenQASM texts, and the corpora to learn them from."""

@@ -1,0 +1,221 @@
+"""What runs inside an ngspice worker process: one deck in, its vectors out. The only module that loads PySpice.
+
+Decks are written by this project alone (`deck.py`, `technologies/`), never by a stranger: ngspice executes commands
+that a netlist brings along. Answers hold numbers and sentences of this module, and names that stand in the deck; no
+line that ngspice printed is handed on.
+
+PySpice 1.5 takes every line on stderr for an error and cannot tell a stale result from a new one, so its message and
+exit callbacks are replaced here, and a result counts only if this run made a plot of the right kind with finite values.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from collections import deque
+from typing import Any
+
+from PySpice.Spice.NgSpice.Shared import NgSpiceShared, ffi, ffi_string_utf8
+
+from app.errors import NgspiceMissing
+from app.simulators.library import load_companions
+
+ANALYSES = ("op", "dc", "ac", "tran")
+
+#: Tolerances of the second try. "Timestep too small" at the defaults is the simulator's failure far more often than the
+#: circuit's; of ten such designs nine finished with these.
+RELAXED_OPTIONS = ".options abstol=1e-10 vntol=1e-5 itl1=500"
+
+#: Where iteration, gmin stepping and source stepping fail, ngspice would switch the sources on and wait: that takes
+#: seconds or for ever, and gives a floating net the voltage of its history and a loop of inductors thousands of
+#: amperes.
+_NO_PSEUDO_TRANSIENT = "optran 1 1 1 0 0 0"
+
+_MOST_LINES = 400
+_PARAMETER = re.compile(r"@[a-z0-9_.]+\[[a-z0-9]+\]")
+_ABORTED = "simulation(s) aborted"
+
+#: What ngspice prints -> what we say. A group is a name of the deck.
+_SENTENCES = tuple(
+    (re.compile(pattern, re.IGNORECASE), sentence)
+    for pattern, sentence in (
+        (r"singular matrix:\s+check nodes? ([\w.#:-]{1,80})", "singular matrix at {}"),
+        (r"dynamic gmin stepping completed|true gmin stepping completed", "the operating point needed gmin stepping"),
+        (r"source stepping completed", "the operating point needed source stepping"),
+        (r"timestep too small", "timestep too small"),
+        (r"iteration limit reached", "iteration limit reached"),
+        (r"can't find model '([\w.#:-]{1,80})'", "unknown device model {}"),
+        (r"unknown subckt: .* ([\w.#:-]{1,80})\s*$", "unknown sub-circuit {}"),
+        (r"undefined parameter", "undefined parameter"),
+        (r"circuit not parsed", "the deck was not accepted"),
+    )
+)
+
+
+class _Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
+    """libngspice through PySpice, with callbacks that judge nothing and an exit that is noticed."""
+
+    #: PySpice frees ngspice's record of past commands after this many; 10,000 by default, a kilobyte each.
+    NUMBER_OF_EXEC_CALLS_TO_RELEASE_MEMORY = 100
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.lines: deque[str] = deque(maxlen=_MOST_LINES)
+        self.has_exited = False
+        super().__init__()
+
+    @property
+    def library_path(self) -> str:
+        """The library that was asked for; PySpice's own property takes braces in it for a format."""
+        return self._path
+
+    @staticmethod
+    def _send_char(message: Any, ngspice_id: int, user_data: Any) -> int:
+        """Keeps a line of output; stdout ones also where PySpice looks for its version."""
+        self = ffi.from_handle(user_data)
+        prefix, _, content = str(ffi_string_utf8(message)).partition(" ")
+        self.lines.append(content)
+        if prefix == "stdout" and len(self._stdout) < _MOST_LINES:
+            self._stdout.append(content)
+        return 0
+
+    @staticmethod
+    def _exit(status: int, is_immediate: bool, is_quit: bool, ngspice_id: int, user_data: Any) -> int:
+        """A controlled exit: from here on nothing this library says can be trusted."""
+        ffi.from_handle(user_data).has_exited = True
+        return status
+
+    def run_deck(self, deck: str) -> set[str]:
+        """Loads the deck and runs its analysis card; returns the names of the plots that this made."""
+        self.lines.clear()
+        for command in ("destroy all", "remcirc"):
+            self._command(command)
+        before = set(self.plot_names)
+        try:
+            self.load_circuit(deck)
+        except NameError:  # how PySpice says that the return code was not 0
+            return set()
+        if not self.has_exited:
+            self._command("run")
+        return set(self.plot_names) - before
+
+    def _command(self, command: str) -> None:
+        try:
+            self.exec_command(command)
+        except NameError:
+            self.lines.append(f"command {_ABORTED}")
+
+    def values(self, name: str) -> list[float] | dict[str, list[float]] | None:
+        """A vector's numbers, ``{"real": .., "imaginary": ..}`` where complex; None where there is no such vector."""
+        info = self._ngspice_shared.ngGet_Vec_Info(name.encode("ascii"))
+        if info == ffi.NULL:
+            return None
+        if info.v_compdata == ffi.NULL:
+            return list(ffi.unpack(info.v_realdata, info.v_length)) if info.v_length else []
+        points = ffi.unpack(info.v_compdata, info.v_length) if info.v_length else []
+        return {"real": [p.cx_real for p in points], "imaginary": [p.cx_imag for p in points]}
+
+    def vector_names(self, plot: str) -> list[str]:
+        """Every vector of a plot."""
+        names = self._ngspice_shared.ngSpice_AllVecs(plot.encode("ascii"))
+        return [] if names == ffi.NULL else list(self._convert_string_array(names))
+
+
+_simulator: _Simulator | None = None
+
+
+def start(options: dict[str, Any]) -> None:
+    """The library ``options["library"]`` is loaded, without initialisation files: it is the same on every machine."""
+    global _simulator
+    logging.getLogger("PySpice").setLevel(logging.CRITICAL)
+    os.environ["SPICE_LIB_DIR"] = os.environ["SPICE_SCRIPTS"] = os.devnull
+    try:
+        load_companions(options["library"])
+        _simulator = _Simulator(options["library"])
+    except OSError:
+        raise NgspiceMissing([options["library"]]) from None
+    _simulator.exec_command(_NO_PSEUDO_TRANSIENT)
+
+
+def handle(request: dict[str, Any]) -> dict[str, Any]:
+    """Runs ``request["deck"]``, whose one analysis card is of the kind ``request["analysis"]``.
+
+    Answers ``{"status", "relaxed", "vectors", "parameters", "messages"}``: `status` is ``ok``, ``not_converged``,
+    ``simulator_gave_up`` (no end of a transient, or a controlled exit) or ``bad_deck``; `relaxed` is true where the
+    result took the second try; `vectors` are lists of numbers by name; `parameters` holds the value of every
+    ``@device[name]`` of ``request["parameters"]`` at the last point, None where the device has none. Numbers are SI.
+    """
+    assert _simulator is not None
+    deck, analysis = request["deck"], request["analysis"]
+    assert analysis in ANALYSES
+    answer = _try(_simulator, deck, analysis, request.get("parameters", ()))
+    if answer["status"] in ("not_converged", "simulator_gave_up") and not _simulator.has_exited:
+        second = _try(_simulator, _with_relaxed_options(deck), analysis, request.get("parameters", ()))
+        if second["status"] == "ok":
+            answer = {**second, "relaxed": True}
+    if _simulator.has_exited:
+        answer["recycle"] = True
+    return answer
+
+
+def _with_relaxed_options(deck: str) -> str:
+    body, end, rest = deck.rpartition(".end")
+    return f"{body}{RELAXED_OPTIONS}\n{end}{rest}"
+
+
+def _try(simulator: _Simulator, deck: str, analysis: str, parameters: list[str]) -> dict[str, Any]:
+    plots = sorted(name for name in simulator.run_deck(deck) if name.startswith(analysis))
+    vectors: dict[str, Any] = {}
+    if plots and not simulator.has_exited:
+        vectors = {name: simulator.values(f"{plots[-1]}.{name}") for name in simulator.vector_names(plots[-1])}
+    lines = list(simulator.lines)
+    status = _status(simulator, analysis, vectors, lines)
+    found: dict[str, float | None] = {}
+    if status == "ok":
+        found = {name: _parameter(simulator, name) for name in parameters}
+    return {
+        "status": status,
+        "relaxed": False,
+        "vectors": vectors if status == "ok" else {},
+        "parameters": found,
+        "messages": _sentences(lines, deck),
+    }
+
+
+def _status(simulator: _Simulator, analysis: str, vectors: dict[str, Any], lines: list[str]) -> str:
+    """What became of the run. Lines decide between kinds of failure; success takes a new plot with finite values."""
+    was_aborted = any(_ABORTED in line for line in lines)
+    if vectors and not was_aborted and not simulator.has_exited and all(map(_is_finite, vectors.values())):
+        return "ok"
+    was_accepted = any(line.startswith("Doing analysis at TEMP") for line in lines)
+    if not was_accepted:
+        return "bad_deck"
+    return "simulator_gave_up" if simulator.has_exited or analysis == "tran" else "not_converged"
+
+
+def _is_finite(values: list[float] | dict[str, list[float]] | None) -> bool:
+    """True for at least one number, and no number that is infinite or not one."""
+    if isinstance(values, dict):
+        return all(_is_finite(part) for part in values.values())
+    return bool(values) and all(math.isfinite(value) for value in values or ())
+
+
+def _parameter(simulator: _Simulator, name: str) -> float | None:
+    assert _PARAMETER.fullmatch(name)
+    values = simulator.values(name)
+    return values[-1] if isinstance(values, list) and values and math.isfinite(values[-1]) else None
+
+
+def _sentences(lines: list[str], deck: str) -> list[str]:
+    """Our words for what ngspice printed, each once; a name is repeated only if the deck holds it."""
+    names = set(re.findall(r"[\w.#:-]+", deck.lower()))
+    said: dict[str, None] = {}
+    for line in lines:
+        for pattern, sentence in _SENTENCES:
+            match = pattern.search(line)
+            if match:
+                name = match[1].lower() if pattern.groups else ""
+                said[sentence.format(name if name.partition("#")[0] in names else "an internal place")] = None
+    return list(said)

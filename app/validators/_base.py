@@ -1,0 +1,74 @@
+"""What a validator is: something that reads a circuit and says what is wrong with it. Knows no particular check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from app.analog.netlist import Netlist
+from app.findings import Finding, has_errors
+from app.quantum.program import QuantumProgram
+from app.registry import Registry
+
+if TYPE_CHECKING:
+    from app.simulators.operating_point import OperatingPointSimulator
+    from app.simulators.processes import WorkerPool
+
+#: A value that `json.dumps` writes.
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A circuit to check: its text, and its parsed value (`netlist` for analog, `program` for quantum)."""
+
+    text: str
+    netlist: Netlist | None = None
+    program: QuantumProgram | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one validator says: findings, and facts worth keeping beside the circuit (JSON, units in the names)."""
+
+    findings: tuple[Finding, ...] = ()
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def is_valid(self) -> bool:
+        """True when no finding is an error."""
+        return not has_errors(self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationTools:
+    """The machinery a validator may use; None where the caller runs without it.
+
+    A validator that needs a tool which is absent says so with a finding of severity `note` and checks what it can.
+    """
+
+    simulator: OperatingPointSimulator | None = None
+    qiskit: WorkerPool | None = None
+
+
+class Validator(Protocol):
+    """One check of circuits of one kind.
+
+    `accepts` and `rejects` are texts (SPICE or OpenQASM) of a circuit it finds no error in and of one it does; the
+    conformance test runs both. `check` blocks, may be called from many threads at once, and raises only when the
+    work could not be done (SimulatorFailure, Unavailable): a wrong circuit is a finding.
+    """
+
+    kind: Literal["analog", "quantum"]
+    summary: str
+    accepts: str
+    rejects: str
+
+    def check(self, circuit: Subject, tools: ValidationTools) -> Verdict:
+        """The verdict on one circuit."""
+        ...
+
+
+#: Every validator by name: one module of `app.validators` each, which calls ``validators.add("<module name>", ...)``.
+validators: Registry[Validator] = Registry("validator", "app.validators")

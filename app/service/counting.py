@@ -1,0 +1,52 @@
+"""A workshop that counts what it makes, for whoever asked: inline calls and jobs pass through the same one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from app.requests import GenerateRequest
+from app.service.metrics import Metrics
+from app.workshop import Row, Workshop
+
+
+class CountedWorkshop:
+    """The same workshop; every row and every checked text is one more in the metrics."""
+
+    def __init__(self, workshop: Workshop, metrics: Metrics) -> None:
+        self._workshop = workshop
+        self._metrics = metrics
+
+    def prepare(self, kind: str, request: GenerateRequest) -> GenerateRequest:
+        """See `Workshop.prepare`."""
+        return self._workshop.prepare(kind, request)
+
+    async def produce(
+        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+    ) -> AsyncIterator[Row]:
+        """See `Workshop.produce`."""
+        produced = self._workshop.produce(kind, request, indices, in_background=in_background)
+        # The protocol promises that the iterator can be closed, which only generators are typed for.
+        async with aclosing(cast("AsyncGenerator[Row, None]", produced)) as rows:
+            async for row in rows:
+                self._metrics.count_circuit(kind, str(row["status"]), "job" if in_background else "inline")
+                yield row
+
+    async def validate(self, kind: str, text: str) -> Mapping[str, Any]:
+        """See `Workshop.validate`."""
+        check = await self._workshop.validate(kind, text)
+        self._metrics.count_check(kind, str(check["status"]))
+        return check
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Workshop.describe`."""
+        return self._workshop.describe()
+
+    def health(self) -> Mapping[str, Any]:
+        """See `Workshop.health`."""
+        return self._workshop.health()
+
+    async def aclose(self) -> None:
+        """See `Workshop.aclose`."""
+        await self._workshop.aclose()

@@ -1,0 +1,375 @@
+"""The dashboard: pages and the parts of them that renew themselves. Everything is readable without JavaScript."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import RedirectResponse
+
+from app.errors import InvalidInput, JosephsonError, NotFound
+from app.jobs.ledger import JobRecord, RowStatus
+from app.requests import MAX_JOB_COUNT
+from app.service import schemas
+from app.service.about import readiness
+from app.service.bodies import StrictRoute
+from app.service.context import Service, ServiceDependency
+from app.service.jobs import checked_id, submit
+from app.service.pages import grouped, render
+from app.service.problems import problem_type_of
+from app.workshop import Row
+
+#: Jobs on the first page, on a page of all jobs, and circuits on a page of a job.
+RECENT_JOBS = 8
+JOBS_PER_PAGE = 50
+CIRCUITS_PER_PAGE = 25
+
+#: What is worth knowing the version of when something is wrong.
+_PACKAGES = ("torch", "qiskit", "PySpice")
+
+_KINDS = {"analog.generate": "analog", "quantum.generate": "quantum"}
+_SUBMISSION: TypeAdapter[schemas.JobSubmission] = TypeAdapter(schemas.JobSubmission)
+
+#: A circuit's text by its key in a row: title, and the ending and media type of the downloaded file.
+_TEXTS = {"deck": ("Deck", "deck.cir"), "netlist": ("Netlist", "cir"), "program": ("Program", "qasm")}
+
+#: What the last word of a key means, where it is a unit.
+_UNITS = {"s": "s", "a": "A", "v": "V", "hz": "Hz", "w": "W"}
+
+_After = Annotated[int, Query(ge=-1, le=MAX_JOB_COUNT)]
+_Status = Annotated[RowStatus | None, Query()]
+
+
+class PageRoute(StrictRoute):
+    """A route whose expected failures are pages, not problem documents: people read them."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The endpoint with its failures caught."""
+        handle = super().get_route_handler()
+
+        async def handle_as_page(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except JosephsonError as error:
+                problem = problem_type_of(error)
+                if problem.slug == "internal":
+                    raise
+                return render("error.html", status_code=problem.status, title=problem.title, detail=str(error))
+
+        return handle_as_page
+
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class SubmitForm:
+    """The form that submits a job: what it offers, what was filled in, and what was wrong with it."""
+
+    kind: str
+    choices: list[str]
+    values: Mapping[str, str] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A report of named parts: one row a part, one column a key."""
+
+    title: str
+    noun: str
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+
+    @classmethod
+    def of(cls, title: str, noun: str, report: Mapping[str, Any]) -> Table:
+        """The parts of a report that are reports themselves."""
+        parts = {name: part for name, part in report.items() if isinstance(part, Mapping)}
+        keys = list(dict.fromkeys(key for part in parts.values() for key in part))
+        rows = [(name, [_shown(part.get(key, "-")) for key in keys]) for name, part in parts.items()]
+        return cls(title, noun, [_label(key) for key in keys], rows)
+
+
+# --- pages ----------------------------------------------------------------------------------------------------------
+
+
+@router.get("/")
+async def dashboard(request: Request, service: ServiceDependency, kind: str = "analog.generate") -> Response:
+    """The service at a glance, and a form to give it work."""
+    return await _dashboard(request, service, await _form(service, kind))
+
+
+@router.get("/parts/state")
+async def state_part(request: Request, service: ServiceDependency) -> Response:
+    """The service's state alone."""
+    return render("state.html", **await _state(request, service))
+
+
+@router.get("/parts/recent")
+async def recent_part(service: ServiceDependency) -> Response:
+    """The last jobs alone."""
+    return render("recent.html", **await run_in_threadpool(_recent, service))
+
+
+@router.get("/jobs")
+def all_jobs(service: ServiceDependency, cursor: Annotated[str | None, Query(max_length=64)] = None) -> Response:
+    """Every job, in pages."""
+    return render("jobs.html", here="jobs", page=service.ledger.list_jobs(cursor=cursor, limit=JOBS_PER_PAGE))
+
+
+@router.get("/jobs/{job_id}")
+def job_page(service: ServiceDependency, job_id: str, after: _After = -1, status: _Status = None) -> Response:
+    """One job: how far it is, what was asked for, and its circuits."""
+    job = service.ledger.get_job(checked_id(job_id))
+    asked = [(_label(name), _shown(value)) for name, value in job.request.items() if name not in ("model", "seed")]
+    return render("job.html", here="jobs", asked=asked, **(_progress(job) | _circuits(service, job, after, status)))
+
+
+@router.get("/jobs/{job_id}/progress")
+def progress_part(service: ServiceDependency, job_id: str) -> Response:
+    """How far a job is, alone."""
+    return render("progress.html", **_progress(service.ledger.get_job(checked_id(job_id))))
+
+
+@router.get("/jobs/{job_id}/circuits")
+def circuits_part(service: ServiceDependency, job_id: str, after: _After = -1, status: _Status = None) -> Response:
+    """A page of a job's circuits, alone."""
+    job = service.ledger.get_job(checked_id(job_id))
+    return render("circuits.html", **_circuits(service, job, after, status))
+
+
+@router.get("/jobs/{job_id}/circuits/{index}")
+def circuit_page(service: ServiceDependency, job_id: str, index: int) -> Response:
+    """One circuit: its text, its measures, and what the validators found."""
+    job, row = _row(service, job_id, index)
+    own = f"/jobs/{job.id}/circuits/{index}"
+    texts = [key for key in _TEXTS if isinstance(row.get(key), str)]
+    shown = next((key for key in ("netlist", "program") if key in texts), None)
+    return render(
+        "circuit.html",
+        here="jobs",
+        job=job,
+        row=_summary(row),
+        facts=list(_facts(row)),
+        findings=[_finding(each) for each in row.get("findings") or ()],
+        problem=_problem_sentence(row),
+        text=row[shown] if shown else "",
+        text_title=_TEXTS[shown][0] if shown else "Text",
+        downloads=[(f".{_TEXTS[key][1]}", f"{own}/{key}") for key in texts] + [("JSON", f"{own}/json")],
+    )
+
+
+@router.get("/jobs/{job_id}/circuits/{index}/{part}")
+def circuit_file(service: ServiceDependency, job_id: str, index: int, part: str) -> Response:
+    """One circuit as a file: its netlist, deck, program, or the whole row as JSON."""
+    job, row = _row(service, job_id, index)
+    if part == "json":
+        text, ending, media_type = json.dumps(row, indent=2) + "\n", "json", "application/json"
+    elif part in _TEXTS and isinstance(row.get(part), str):
+        text, ending, media_type = row[part], _TEXTS[part][1], "text/plain; charset=utf-8"
+    else:
+        raise NotFound(f"part of circuit {index} of job {job.id} named", part[:40])
+    headers = {"Content-Disposition": f'attachment; filename="{job.id}-{index}.{ending}"'}
+    return Response(text, media_type=media_type, headers=headers)
+
+
+# --- forms ----------------------------------------------------------------------------------------------------------
+
+
+@router.post("/jobs")
+async def submit_form(request: Request, service: ServiceDependency) -> Response:
+    """The job of the filled-in form; the dashboard again, with what was wrong, when it cannot be made."""
+    filled = {name: value.strip() for name, value in await _fields(request)}
+    kind = filled.pop("kind", "")
+    wanted = {"kind": kind, "request": {name: value for name, value in filled.items() if value}}
+    try:
+        job, _ = await submit(service, _SUBMISSION.validate_python(wanted))
+    except ValidationError as error:
+        sentences = tuple(f"{each['loc'][-1] if each['loc'] else 'kind'}: {each['msg']}" for each in error.errors()[:5])
+    except InvalidInput as error:
+        sentences = (str(error),)
+    else:
+        return RedirectResponse(f"/jobs/{job.id}", status_code=303)
+    form = await _form(service, kind, values=filled, errors=sentences)
+    return await _dashboard(request, service, form, status_code=422)
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def cancel_form(service: ServiceDependency, job_id: str) -> Response:
+    """The job is cancelled; its page follows."""
+    job = await service.runner.cancel(checked_id(job_id))
+    return RedirectResponse(f"/jobs/{job.id}", status_code=303)
+
+
+@router.post("/jobs/{job_id}/delete")
+async def delete_form(service: ServiceDependency, job_id: str) -> Response:
+    """The job is gone; the list of jobs follows."""
+    await service.runner.delete(checked_id(job_id))
+    return RedirectResponse("/jobs", status_code=303)
+
+
+async def _fields(request: Request) -> list[tuple[str, str]]:
+    """The fields of a form as browsers send them by default."""
+    try:
+        return parse_qsl((await request.body()).decode("utf-8"), keep_blank_values=True, max_num_fields=32)
+    except ValueError as error:
+        raise InvalidInput("the form is not one of this dashboard; load the page anew") from error
+
+
+async def _form(
+    service: Service, kind: str, *, values: Mapping[str, str] | None = None, errors: tuple[str, ...] = ()
+) -> SubmitForm:
+    known = kind if kind in _KINDS else "analog.generate"
+    families = (await run_in_threadpool(service.workshop.describe))["families"]
+    return SubmitForm(known, list(families[_KINDS[known]]), values or {}, errors)
+
+
+# --- what the templates show ----------------------------------------------------------------------------------------
+
+
+async def _dashboard(request: Request, service: Service, form: SubmitForm, *, status_code: int = 200) -> Response:
+    state = await _state(request, service)
+    recent = await run_in_threadpool(_recent, service)
+    models = (await run_in_threadpool(service.workshop.describe))["models"]
+    return render(
+        "dashboard.html", status_code=status_code, here="dashboard", form=form, models=models, **state, **recent
+    )
+
+
+async def _state(request: Request, service: Service) -> dict[str, Any]:
+    report = await readiness(service)
+    facts = [*_scalars(report["engine"]), *_scalars(report["workers"]), *_scalars(report)]
+    versions = [(name, found) for name in _PACKAGES if (found := _version(name))]
+    parts = [Table.of("Engine", "model", report["engine"]), Table.of("Workers", "pool", report["workers"])]
+    return {
+        "report": report,
+        "facts": facts + versions,
+        "tables": [part for part in parts if part.rows],
+        "address": request.url.netloc,
+    }
+
+
+def _recent(service: Service) -> dict[str, Any]:
+    counts = service.ledger.status_counts()
+    unfinished = counts["queued"] + counts["running"] + counts["cancelling"]
+    jobs = service.ledger.list_jobs(limit=RECENT_JOBS).jobs
+    return {"jobs": jobs, "unfinished": unfinished, "is_live": unfinished > 0}
+
+
+def _progress(job: JobRecord) -> dict[str, Any]:
+    """The job, its time so far, and while it runs its mean rate and what remains at that rate."""
+    now = datetime.now(UTC)
+    elapsed_s = ((job.finished or now) - job.started).total_seconds() if job.started else None
+    rate = job.counts.done / elapsed_s if elapsed_s and job.counts.done else None
+    is_running = job.status == "running" and rate is not None
+    remaining_s = (job.counts.total - job.counts.done) / rate if is_running and rate else None
+    return {"job": job, "elapsed_s": elapsed_s, "rate": rate, "remaining_s": remaining_s}
+
+
+def _circuits(service: Service, job: JobRecord, after: int, status: RowStatus | None) -> dict[str, Any]:
+    page = service.ledger.results(job.id, after=after, limit=CIRCUITS_PER_PAGE, status=status)
+    return {
+        "job": job,
+        "rows": [_summary(row) for row in page.rows],
+        "after": after,
+        "next_after": page.next_after,
+        "status": status,
+        "query": urlencode({"after": after, **({"status": status} if status else {})}),
+        "renews": not job.is_finished and len(page.rows) < CIRCUITS_PER_PAGE,
+    }
+
+
+def _row(service: Service, job_id: str, index: int) -> tuple[JobRecord, Row]:
+    """The job and its row of that index; NotFound where either is not there (yet)."""
+    job = service.ledger.get_job(checked_id(job_id))
+    if 0 <= index < job.counts.total:
+        rows = service.ledger.results(job.id, after=index - 1, limit=1).rows
+        if rows and rows[0]["index"] == index:
+            return job, rows[0]
+    raise NotFound(f"circuit of job {job.id} with index", str(index)[:20])
+
+
+def _summary(row: Row) -> dict[str, Any]:
+    """A row as one line of a table; an error row lacks most keys."""
+    sizes = (
+        ("device_count", "{} devices"),
+        ("net_count", "{} nets"),
+        ("qubits", "{} qubits"),
+        ("gate_count", "{} gates"),
+    )
+    findings = [_finding(each) for each in row.get("findings") or ()]
+    first = str(findings[0]["code"]) if findings else ""
+    headline = _problem_sentence(row) or (f"{first} +{len(findings) - 1}" if len(findings) > 1 else first)
+    similarity = (row.get("novelty") or {}).get("nearest_similarity")
+    return {
+        "index": row["index"],
+        "status": row["status"],
+        "what": row.get("type") or row.get("family") or "-",
+        "size": " · ".join(words.format(row[key]) for key, words in sizes if key in row) or "-",
+        "similarity": f"{similarity:.2f}" if isinstance(similarity, (int, float)) else "-",
+        "headline": headline if len(headline) <= 80 else headline[:77] + "...",
+    }
+
+
+def _facts(row: Row) -> Iterator[tuple[str, str]]:
+    """A row's scalar values and those one level below, with their names, texts and lists left out."""
+    for name, value in row.items():
+        if name in _TEXTS or name in ("index", "status", "problem"):
+            continue
+        if isinstance(value, Mapping):
+            yield from _scalars(value)
+        elif isinstance(value, (str, int, float)):
+            yield _label(name), str(value) if name == "seed" else _shown(value)
+        elif name == "ports" and isinstance(value, list):
+            yield name, " ".join(str(port) for port in value)
+
+
+def _scalars(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The report's own texts and numbers; reports inside it, and whether the service is ready, are shown elsewhere."""
+    for key, value in report.items():
+        if isinstance(value, (str, int, float)) and key != "ready":
+            yield _label(key), _shown(value)
+
+
+def _label(name: str) -> str:
+    """A key for reading: ``supply_current_a`` is "supply current (A)"."""
+    words, _, last = name.rpartition("_")
+    unit = _UNITS.get(last) if words and "_per_" not in name else None
+    return f"{words} ({unit})".replace("_", " ") if unit else name.replace("_", " ")
+
+
+def _shown(value: object) -> str:
+    """A value for reading."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return grouped(value)
+    if isinstance(value, float):
+        return grouped(round(value)) if abs(value) >= 1000 else f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _finding(finding: Mapping[str, Any]) -> dict[str, str | None]:
+    keys = ("code", "severity", "message", "where", "hint")
+    return {key: None if finding.get(key) is None else str(finding[key]) for key in keys}
+
+
+def _problem_sentence(row: Row) -> str:
+    problem = row.get("problem") or {}
+    return str(problem.get("detail") or problem.get("title") or "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version_of(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,71 @@
+"""The OpenAPI 3.1 document: FastAPI's own, with problem documents and an example on every schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+import app as package
+from app.service.problems import Problem, ProblemError
+
+_DESCRIPTION = """\
+Josephson proposes analog circuits and OpenQASM programs and checks each one: analog circuits by electrical rules and an
+operating point in ngspice, programs by Qiskit's own reader.
+
+Few circuits come inline (`POST /v1/analog/generate`, `POST /v1/quantum/generate`); many come as a job
+(`POST /v1/jobs`). The same seed gives the same circuits. Errors are RFC 9457 problem documents; `/docs/problems` lists
+their types.
+"""
+
+_TAGS = [
+    {"name": "circuits", "description": "Make or check a few circuits while the caller waits."},
+    {"name": "jobs", "description": "Many circuits, kept durably: a restart of the service loses and doubles no row."},
+    {"name": "registries", "description": "What names a request may use."},
+    {"name": "health", "description": "Whether the service lives, can work, and how much it does."},
+]
+
+#: Examples of the request schemas, which live below the service and know nothing of OpenAPI.
+_REQUEST_EXAMPLES: dict[str, dict[str, Any]] = {
+    "AnalogGenerateRequest": {"type": "opamp", "count": 4, "max_devices": 12, "seed": 1},
+    "QuantumGenerateRequest": {"family": "ghz", "qubits": 5, "count": 4, "seed": 1, "format": "qasm2"},
+    "AnalogValidateRequest": {"netlist": "M1 VOUT1 VIN1 VSS VSS nmos\nR1 VDD VOUT1 10k\n"},
+    "QuantumValidateRequest": {"program": "OPENQASM 2.0;\nqreg q[1];\nU(0,0,0) q[0];\n"},
+}
+
+
+def install_openapi(app: FastAPI) -> None:
+    """`app.openapi()` answers this module's document, built on the first call."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend its document
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title="Josephson",
+        version=package.__version__,
+        summary="A generative circuit-design engine for analog topologies and OpenQASM programs.",
+        description=_DESCRIPTION,
+        routes=app.routes,
+        tags=_TAGS,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    schemas = document["components"]["schemas"]
+    for model in (Problem, ProblemError):
+        schemas[model.__name__] = _schema_of(model)
+    for name, example in _REQUEST_EXAMPLES.items():
+        schemas[name].setdefault("examples", [example])
+    return document
+
+
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return schema

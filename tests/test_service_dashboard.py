@@ -1,0 +1,285 @@
+"""The dashboard: its pages say what is true, work without JavaScript, and nothing of a circuit can become markup."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.requests import GenerateRequest
+from app.service.pages import STATIC
+from app.workshop import Row
+from tests.running_service import NamedWorkshop, RunningService, running_service
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}</pre>"
+
+
+class HostileWorkshop(NamedWorkshop):
+    """Rows, models and reports whose every text tries to become markup."""
+
+    async def produce(
+        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+    ) -> AsyncIterator[Row]:
+        async for row in super().produce(kind, request, indices):
+            row["status"] = ("ok", "invalid", "error")[row["index"] % 3]
+            finding = {"code": HOSTILE, "severity": "error", "message": HOSTILE, "where": HOSTILE, "hint": HOSTILE}
+            text = {"netlist": f"* {HOSTILE}\nR1 A VSS 1\n", "deck": HOSTILE, "type": HOSTILE}
+            extra = {"findings": [finding, finding], "operating_point": {HOSTILE: HOSTILE}}
+            if row["status"] == "error":
+                yield {"index": row["index"], "status": "error", "seed": 0, "problem": {"detail": HOSTILE}}
+            else:
+                yield row | (text if kind == "analog.generate" else {"program": HOSTILE, "family": HOSTILE}) | extra
+
+    def describe(self) -> Mapping[str, Any]:
+        return {
+            "models": [
+                {
+                    "name": HOSTILE,
+                    "kind": HOSTILE,
+                    "is_default": True,
+                    "parameters": 3,
+                    "language": HOSTILE,
+                    "corpus": HOSTILE,
+                }
+            ],
+            "families": {"analog": [HOSTILE], "quantum": [HOSTILE]},
+        }
+
+    def health(self) -> Mapping[str, Any]:
+        report = {HOSTILE: HOSTILE, "nested": {"x": HOSTILE}}
+        return {"ready": False, "reasons": [HOSTILE], "engine": report, "workers": report}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with running_service(tmp_path_factory.mktemp("dashboard")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with running_service(tmp_path_factory.mktemp("hostile"), HostileWorkshop()) as running:
+        yield running
+
+
+class Page(HTMLParser):
+    """The tags and attributes of a page; asserts that every tag is closed in order."""
+
+    void = frozenset({"meta", "link", "img", "input", "br", "rect"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """One more tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.void:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """One more tag, closed at once."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """The last open tag is closed."""
+        assert self._open, f"</{tag}> closes nothing"
+        assert self._open.pop() == tag or tag == "option"
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        """The attributes of every tag of this name."""
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def page_of(service: RunningService, path: str, status: int = 200) -> tuple[Page, str]:
+    """A page that is well-formed and asks nothing of another host."""
+    answer = service.http.get(path)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    page = Page(answer.text)
+    for _, attributes in page.tags:
+        assert "style" not in attributes
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "action", "hx-get"):
+            assert re.match(r"[/?#]|$", attributes.get(name) or "/"), attributes
+    return page, answer.text
+
+
+def test_the_first_page_shows_the_service_its_models_its_jobs_and_a_form(service: RunningService) -> None:
+    job = service.wait_for(service.submit(5, type="ldo")["id"])
+    page, text = page_of(service, "/")
+    assert "ready" in text
+    assert "fake" in text
+    assert f"/jobs/{job['id']}" in {each.get("href") for each in page.all("a")}
+    assert {each.get("name") for each in page.all("input")} == {"kind", "count", "seed", "max_devices"}
+    assert "opamp" in text
+    _, text = page_of(service, "/?kind=quantum.generate")
+    assert 'name="family"' in text
+    page_of(service, "/?kind=nonsense")
+
+
+def test_a_running_job_renews_itself_and_a_finished_one_does_not(tmp_path: Path) -> None:
+    with running_service(tmp_path, NamedWorkshop(delay_s=0.02)) as service:
+        job_id = service.submit(400)["id"]
+        service.wait_for(job_id, ("running",), done=10)
+        page, text = page_of(service, f"/jobs/{job_id}")
+        polled = {each["hx-get"] for _, each in page.tags if "hx-get" in each}
+        assert f"/jobs/{job_id}/progress" in polled
+        assert "running" in text
+        assert "http-equiv" in text
+        for address in polled:
+            part, _ = page_of(service, str(address))
+            assert part.tags[0][1]["id"] in ("progress", "circuits")
+        assert service.http.post(f"/jobs/{job_id}/cancel").headers["location"] == f"/jobs/{job_id}"
+        service.wait_for(job_id)
+        page, text = page_of(service, f"/jobs/{job_id}")
+        assert not any("hx-get" in each for _, each in page.tags)
+        assert "cancelled" in text
+
+
+def test_the_parts_of_the_first_page_renew_themselves(service: RunningService) -> None:
+    for path, own in (("/parts/state", "state"), ("/parts/recent", "recent")):
+        page, _ = page_of(service, path)
+        assert page.tags[0][1]["id"] == own
+        assert page.tags[0][1]["hx-get"] == path
+
+
+def test_a_form_submits_a_job_and_leads_to_it(service: RunningService) -> None:
+    form = {"kind": "analog.generate", "type": "opamp", "count": "3", "seed": " 9 ", "max_devices": ""}
+    answer = service.http.post("/jobs", data=form)
+    assert answer.status_code == 303
+    job = service.json("GET", "/v1" + answer.headers["location"])
+    assert job["request"]["type"] == "opamp"
+    assert (job["seed"], job["counts"]["total"]) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"kind": "analog.generate", "count": "0"}, "count: Input should be greater than or equal to 1"),
+        ({"kind": "analog.generate", "count": "many"}, "count: Input should be a valid integer"),
+        ({"kind": "analog.generate", "count": "1", "type": "opmap"}, "did you mean &#39;opamp&#39;"),
+        ({"kind": "quantum.generate", "count": "1", "qubits": "9999"}, "qubits: Input should be less than"),
+        ({"kind": "other", "count": "1"}, "kind: "),
+        ({"count": "1", "x": "<b>"}, "kind: "),
+        ({}, "kind: "),
+    ],
+)
+def test_a_form_that_cannot_be_a_job_comes_back_with_what_is_wrong(
+    service: RunningService, form: dict[str, str], words: str
+) -> None:
+    answer = service.http.post("/jobs", data=form)
+    assert answer.status_code == 422
+    assert words in answer.text
+    assert "<b>" not in answer.text
+    Page(answer.text)
+
+
+def test_a_form_that_no_browser_sends_is_refused(service: RunningService) -> None:
+    assert service.http.post("/jobs", content=b"a=\xff\xfe").status_code == 422
+    answer = service.http.post("/jobs", content="&".join(f"f{n}=1" for n in range(1000)))
+    assert answer.status_code == 422
+    assert "load the page anew" in answer.text
+    assert service.http.post("/jobs", content=b"x" * 3_000_000).status_code == 413
+
+
+def test_circuits_of_a_job_are_listed_by_status_in_pages(service: RunningService) -> None:
+    job = service.wait_for(service.submit(60)["id"])
+    page, _ = page_of(service, f"/jobs/{job['id']}")
+    links = [each["href"] for each in page.all("a") if f"/jobs/{job['id']}/circuits/" in str(each.get("href"))]
+    assert links == [f"/jobs/{job['id']}/circuits/{index}" for index in range(25)]
+    _, text = page_of(service, f"/jobs/{job['id']}?after=49&status=invalid")
+    assert text.count('class="pill invalid"') <= 10
+    page_of(service, f"/jobs/{job['id']}/circuits?after=24")
+    page_of(service, "/jobs")
+
+
+def test_a_circuit_is_shown_with_its_text_and_can_be_fetched(service: RunningService) -> None:
+    for kind, key, ending in (("analog.generate", "netlist", "cir"), ("quantum.generate", "program", "qasm")):
+        job = service.wait_for(service.submit(2, kind)["id"])
+        row = service.json("GET", f"/v1/jobs/{job['id']}/results")["circuits"][1]
+        own = f"/jobs/{job['id']}/circuits/1"
+        page_of(service, own)
+        answer = service.http.get(f"{own}/{key}")
+        assert answer.text == row[key]
+        assert answer.headers["content-disposition"] == f'attachment; filename="{job["id"]}-1.{ending}"'
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert service.http.get(f"{own}/json").json() == row
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/jobs/unknown", "/jobs/unknown/progress", "/jobs/{id}/circuits/99", "/jobs/{id}/circuits/-1",
+     "/jobs/{id}/circuits/99999999999999999999", "/jobs/{id}/circuits/0/secret", "/jobs/{id}/circuits/0/findings"],
+)  # fmt: skip
+def test_what_is_not_there_is_a_page_that_says_so(service: RunningService, path: str) -> None:
+    job = service.wait_for(service.submit(1)["id"])
+    _, text = page_of(service, path.format(id=job["id"]), status=404)
+    assert "There is no such resource" in text
+
+
+def test_a_finished_job_can_be_deleted_from_its_page(service: RunningService) -> None:
+    job = service.wait_for(service.submit(1)["id"])
+    assert service.http.post(f"/jobs/{job['id']}/delete").headers["location"] == "/jobs"
+    page_of(service, f"/jobs/{job['id']}", status=404)
+    assert service.http.post(f"/jobs/{job['id']}/cancel").status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["analog.generate", "quantum.generate"])
+def test_nothing_that_a_circuit_or_a_report_holds_becomes_markup(hostile: RunningService, kind: str) -> None:
+    job = hostile.wait_for(hostile.submit(3, kind)["id"])
+    for path in ("/", f"/?kind={kind}", "/parts/state", "/jobs", f"/jobs/{job['id']}", f"/jobs/{job['id']}/circuits",
+                 *(f"/jobs/{job['id']}/circuits/{index}" for index in range(3))):  # fmt: skip
+        page, text = page_of(hostile, path)
+        assert "<script>" not in text
+        assert "onerror=alert(2)>" not in text.replace("onerror=alert(2)&gt;", "")
+        assert ">49<" not in text
+        assert all(str(each.get("src", "")).startswith("/static/") for each in page.all("img") + page.all("script"))
+    download = hostile.http.get(f"/jobs/{job['id']}/circuits/0/{'netlist' if kind[0] == 'a' else 'program'}")
+    assert HOSTILE in download.text
+    assert download.headers["content-type"].startswith("text/plain")
+    assert download.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_documentation_page_needs_no_other_host(service: RunningService) -> None:
+    page, _ = page_of(service, "/docs")
+    for attributes in page.all("script") + page.all("link"):
+        address = attributes.get("src") or attributes.get("href")
+        assert service.http.get(str(address)).status_code == 200
+    policy = service.http.get("/docs").headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "style-src 'self' 'unsafe-inline'" in policy
+
+
+def test_static_files_are_those_of_the_packages_they_are_said_to_be_from() -> None:
+    lock = json.loads((STATIC / "VENDORED.json").read_text())
+    files = {entry["path"]: entry["sha256"] for package in lock["packages"] for entry in package["files"]}
+    for path, digest in files.items():
+        assert hashlib.sha256((STATIC / path).read_bytes()).hexdigest() == digest
+    assert {str(path.relative_to(STATIC)) for path in STATIC.rglob("*.min.js")} <= set(files)
+    assert (STATIC / "htmx.LICENSE").is_file()
+    assert (STATIC / "swagger" / "LICENSE").is_file()
+
+
+def test_browsers_may_keep_static_files_and_nothing_else(service: RunningService) -> None:
+    page, _ = page_of(service, "/")
+    for attributes in page.all("link") + page.all("script"):
+        address = str(attributes.get("href") or attributes.get("src"))
+        assert "?v=" in address
+        assert "max-age" in service.http.get(address).headers["cache-control"]
+    assert service.http.get("/").headers["cache-control"] == "no-store"
+    assert service.http.get("/static/x").headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/%2e%2e%2fapp.py", "/static/x"])
+def test_static_files_are_the_only_files_that_are_served(service: RunningService, path: str) -> None:
+    assert service.http.get(path).status_code == 404

@@ -1,0 +1,1 @@
+"""Sampling: sequences into batches on an accelerator. Knows tokens and grammars, not circuits."""

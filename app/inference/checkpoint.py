@@ -1,0 +1,157 @@
+"""A trained model on disk: configuration, vocabulary, weights, card, checksums. Loading checks that they fit together.
+
+models/<name>/config.json        name, kind, language, shape of the decoder, what it was trained on
+models/<name>/vocabulary.json    token names in id order
+models/<name>/weights.safetensors (bfloat16; or weights-1.safetensors ... where one file would exceed 16 MB)
+models/<name>/manifest.json      sha256 of every other file
+models/<name>/card.md, card.json what it can and cannot do
+models/<name>/training_index.npz what it has seen, as hashes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from app.errors import ModelDamaged
+from app.nn.decoder import Decoder, DecoderConfig
+from app.tokens._base import Language, languages
+
+FORMAT = 1
+_LARGEST_SHARD = 15_500_000
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model. `config` is config.json as it is; `sha256` names the weights."""
+
+    folder: Path
+    name: str
+    kind: str
+    language: Language[Any, Any, Any]
+    network: Decoder
+    config: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """card.json, or an empty mapping where the model has none yet."""
+        path = self.folder / "card.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def save_checkpoint(
+    folder: Path,
+    network: Decoder,
+    language: Language[Any, Any, Any],
+    *,
+    name: str,
+    kind: str,
+    training: Mapping[str, Any],
+) -> None:
+    """The folder holds the model with weights rounded to bfloat16; other files in it stay. `seal` it afterwards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("weights*.safetensors"):
+        old.unlink()
+    config = {
+        "format": FORMAT, "name": name, "kind": kind, "language": language.name,
+        "decoder": asdict(network.config), "parameters": network.parameter_count(), "training": dict(training),
+    }  # fmt: skip
+    _write_json(folder / "config.json", config)
+    _write_json(folder / "vocabulary.json", list(language.vocabulary.tokens))
+    shards: list[dict[str, torch.Tensor]] = [{}]
+    size = 0
+    for key, tensor in network.state_dict().items():
+        half = tensor.detach().to("cpu", torch.bfloat16).contiguous()
+        if size + half.nbytes > _LARGEST_SHARD and shards[-1]:
+            shards.append({})
+            size = 0
+        shards[-1][key] = half
+        size += half.nbytes
+    for number, shard in enumerate(shards, 1):
+        suffix = "" if len(shards) == 1 else f"-{number}"
+        save_file(shard, folder / f"weights{suffix}.safetensors")
+    seal(folder)
+
+
+def list_models(folder: Path) -> list[str]:
+    """Names of the model folders in `folder`, in order; a folder is a model when it has a configuration."""
+    return sorted(path.parent.name for path in folder.glob("*/config.json"))
+
+
+def seal(folder: Path) -> None:
+    """manifest.json holds the checksum of every file of the folder."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != _MANIFEST)
+    _write_json(folder / _MANIFEST, {path.name: _sha256(path) for path in files})
+
+
+def verify(folder: Path) -> None:
+    """Every file of the manifest is there and unchanged, else ModelDamaged that names the first one that is not."""
+    manifest = _read_json(folder / _MANIFEST)
+    for name, expected in manifest.items():
+        path = folder / str(name)
+        if not path.is_file():
+            raise ModelDamaged(
+                f"model {folder.name}: {name} is missing; restore models/{folder.name} from the repository"
+            )
+        if _sha256(path) != expected:
+            raise ModelDamaged(
+                f"model {folder.name}: {name} does not match its checksum; restore models/{folder.name} from the "
+                "repository, or train it anew with 'josephson train'"
+            )
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """The model of a folder, in float32 on the CPU, in evaluation.
+
+    Raises:
+        ModelDamaged: a file is missing or changed, or the files do not belong together.
+    """
+    verify(folder)
+    config = _read_json(folder / "config.json")
+    if config.get("format") != FORMAT:
+        raise ModelDamaged(f"model {folder.name}: format {config.get('format')!r}, this version reads format {FORMAT}")
+    language = languages[config["language"]]
+    if _read_json(folder / "vocabulary.json") != list(language.vocabulary.tokens):
+        raise ModelDamaged(
+            f"model {folder.name}: its vocabulary is not that of the language {language.name!r} in this version; "
+            "train it anew with 'josephson train'"
+        )
+    network = Decoder(DecoderConfig(**config["decoder"]))
+    weights: dict[str, torch.Tensor] = {}
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(folder.glob("weights*.safetensors")):
+            digest.update(path.read_bytes())
+            weights.update(load_file(path))
+        network.load_state_dict({key: tensor.to(torch.float32) for key, tensor in weights.items()})
+    except (RuntimeError, SafetensorError, OSError) as error:
+        raise ModelDamaged(f"model {folder.name}: the weights do not fit its configuration ({error})") from error
+    return Checkpoint(folder, config["name"], config["kind"], language, network.eval(), config, digest.hexdigest())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelDamaged(
+            f"model {path.parent.name}: {path.name} cannot be read ({error}); restore models/{path.parent.name} from "
+            "the repository, or train it anew with 'josephson train'"
+        ) from error

@@ -1,0 +1,43 @@
+"""From scores to the next token of every row. Knows neither networks nor circuits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_ALMOST_ONE = 1.0 - 2.0**-40
+
+
+def nucleus(probabilities: Tensor, top_p: Tensor) -> Tensor:
+    """Float [rows, vocab]: zero outside the smallest set of tokens whose mass reaches `top_p` [rows]; not renormalised.
+
+    A row with `top_p` 1 keeps everything: a running sum in float32 reaches 1 before the last of many small numbers, and
+    a row must not depend on whether a neighbour is narrowed.
+
+    Reference:
+        [holtzman2020nucleus] §3.1, Eq. (2). Ties at the threshold are all kept.
+    """
+    ordered, _ = probabilities.sort(dim=-1, descending=True)
+    before = ordered.cumsum(-1) - ordered
+    kept = (before < top_p[:, None]).sum(-1, keepdim=True).clamp(min=1)
+    threshold = ordered.gather(1, kept - 1)
+    return torch.where((probabilities >= threshold) | (top_p[:, None] >= 1.0), probabilities, 0.0)
+
+
+def sample(scores: Tensor, mask: Tensor, temperature: Tensor, top_p: Tensor | None, draws: Tensor) -> Tensor:
+    """Int64 [rows]: one token a row by inverting the cumulative distribution at `draws`.
+
+    Args:
+        scores: float32 [rows, vocab].
+        mask: bool [rows, vocab], True where a token is legal; every row has one.
+        temperature: float32 [rows], above 0.
+        top_p: float32 [rows] in (0, 1], or None where every row takes the whole distribution.
+        draws: float64 [rows] in [0, 1).
+    """
+    scaled = torch.where(mask, scores / temperature[:, None], float("-inf"))
+    probabilities = scaled.softmax(-1)
+    if top_p is not None:
+        probabilities = nucleus(probabilities, top_p)
+    cumulative = probabilities.to(torch.float64).cumsum(-1)
+    target = draws.clamp(max=_ALMOST_ONE)[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, target, right=True)[:, 0]

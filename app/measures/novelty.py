@@ -1,0 +1,97 @@
+"""How far a circuit is from everything a model was trained on, without keeping the training circuits themselves.
+
+A circuit is a multiset of labels (Weisfeiler-Lehman labels of a netlist, statement 3-grams of a program) and an
+identity hash (isomorphism class, skeleton). The index keeps hashes only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import ModelDamaged
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """`is_novel`: the identity hash is not in the training set. `nearest_similarity`: the largest multiset Jaccard
+    similarity to a training circuit, 0..1.
+    """
+
+    is_novel: bool
+    nearest_similarity: float
+
+    def as_json(self) -> dict[str, bool | float]:
+        """As in a row; the similarity has four decimals."""
+        return {"is_novel": self.is_novel, "nearest_similarity": round(self.nearest_similarity, 4)}
+
+
+class TrainingIndex:
+    """Postings of 32-bit label hashes: for every label the circuits that hold it and how often (at most 255)."""
+
+    def __init__(
+        self,
+        identities: Iterable[str],
+        labels: NDArray[np.uint32],
+        owners: NDArray[np.uint32],
+        counts: NDArray[np.uint8],
+    ) -> None:
+        self._identities = tuple(identities)
+        self._known = frozenset(self._identities)
+        self._labels, self._owners, self._counts = labels, owners, counts
+        self._sizes = np.bincount(owners, weights=counts, minlength=len(self._identities))
+
+    def __len__(self) -> int:
+        return len(self._identities)
+
+    @classmethod
+    def build(cls, circuits: Iterable[tuple[str, Counter[int]]]) -> TrainingIndex:
+        """From (identity hash, labels) of each training circuit."""
+        identities: list[str] = []
+        rows: list[tuple[int, int, int]] = []
+        for owner, (identity, labels) in enumerate(circuits):
+            identities.append(identity[:16])
+            rows += [(label, owner, count) for label, count in _folded(labels).items()]
+        table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+        return cls(
+            identities, table[:, 0].astype(np.uint32), table[:, 1].astype(np.uint32), table[:, 2].astype(np.uint8)
+        )
+
+    def save(self, path: Path) -> None:
+        """One compressed file."""
+        np.savez_compressed(
+            path, identities=np.array(self._identities), labels=self._labels, owners=self._owners, counts=self._counts
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingIndex:
+        """What `save` wrote; ModelDamaged where it cannot be read."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return cls(data["identities"].tolist(), data["labels"], data["owners"], data["counts"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelDamaged(f"model {path.parent.name}: {path.name} cannot be read ({error})") from error
+
+    def novelty(self, identity: str, labels: Counter[int]) -> Novelty:
+        """Of a circuit with this identity hash and these labels."""
+        shared = np.zeros(len(self))
+        folded = _folded(labels)
+        for label, count in folded.items():
+            first, last = np.searchsorted(self._labels, [label, label + 1])
+            shared[self._owners[first:last]] += np.minimum(self._counts[first:last], count)
+        union = self._sizes + sum(folded.values()) - shared
+        nearest = float((shared / np.maximum(union, 1)).max(initial=0.0))
+        return Novelty(identity[:16] not in self._known, nearest)
+
+
+def _folded(labels: Counter[int]) -> Counter[int]:
+    """Labels as 32-bit numbers, counts at most 255."""
+    folded: Counter[int] = Counter()
+    for label, count in labels.items():
+        folded[label & 0xFFFFFFFF] += count
+    return Counter({label: min(count, 255) for label, count in folded.items()})

@@ -1,0 +1,446 @@
+"""The grammar of device lines as tensors, with the look-ahead that closes every net at the declared size.
+
+An internal net is *closed* when two devices touch it and one of its pins drives. Every net has a small integer code
+(`_Code`); what a pin does to a code, and to the row's counters, are table look-ups, so a mask is a few gathers.
+
+What a completed sentence guarantees: it decodes; it holds exactly the declared number of devices; every internal net is
+closed; no device is shorted over itself; every device but the first shares a net with an earlier one or stands on a
+supply; VSS and every required port are used; kinds, type and size are those the constraint allows.
+
+Look-ahead. With `d` devices still to come after the current one, and `r` pins (`s` of them driving) left on the current
+one, a step is legal only if afterwards
+
+    open + required <= r + T d      open nets that this device opened <= T d
+    undriven        <= s + D d      required <= r - u + (T - 1) d
+
+where T and D are pins and driving pins of the most capable ordinary device allowed, and u is 1 while the current device
+still has to touch an earlier one (s is 0 for a net that the last driving pin may not take, being distinct from one that
+already did). The four together leave a way to `<end>`: each later device touches something earlier with one pin and
+closes or serves with the others.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from app.analog.kinds import SUPPLY_NETS
+from app.errors import InvalidRequest
+from app.tokens._base import BEGIN, END, PAD, TensorState
+from app.tokens._device_templates import TEMPLATES, Template
+from app.tokens.device_lines import (
+    HIGH_START,
+    INTERNAL_START,
+    KIND_START,
+    LOW_START,
+    MAX_DEVICES,
+    MAX_INTERNAL_NETS,
+    NET_START,
+    TYPE_START,
+    VOCABULARY,
+    TopologyConstraint,
+)
+
+_VOCAB = len(VOCABULARY)
+_NETS = _VOCAB - NET_START
+_NAMED = INTERNAL_START - NET_START
+_BASE = 16
+_MAX_WIDTH = max(template.width for template in TEMPLATES)
+_MAX_PARTNERS = 2
+
+
+class _Phase(IntEnum):
+    """What is due next."""
+
+    TYPE = 0
+    HIGH = 1
+    LOW = 2
+    KIND = 3
+    NET = 4
+    END = 5
+    DONE = 6
+
+
+class _Code(IntEnum):
+    """What a net still needs."""
+
+    UNOPENED = 0  # internal, not used yet
+    CLOSED = 1  # needs nothing
+    NEEDS_DEVICE = 2  # one device so far, driven
+    NEEDS_DRIVER = 3  # two devices or more, undriven
+    NEEDS_BOTH = 4  # one device so far, undriven
+    FRESH_DRIVEN = 5  # opened by the current device
+    FRESH_UNDRIVEN = 6
+    REQUIRED = 7  # a named net that must still be used
+    UNUSED = 8  # a named net that may be used
+    NAMED_FRESH = 9  # a named net that the current device uses first
+    REQUIRED_SUPPLY = 10  # a supply that must still be used; supplies connect from the start
+
+
+_CODES = len(_Code)
+_C = _Code
+
+
+class _Number(IntEnum):
+    """Columns of a row's numbers: about the whole circuit up to LATER_DRIVING, then about the current device."""
+
+    OPEN = 0  # internal nets of earlier devices that are not closed
+    UNDRIVEN = 1  # of those, the undriven ones
+    FRESH = 2  # open nets that this device opened
+    FRESH_UNDRIVEN = 3
+    REQUIRED = 4  # named nets that must still be used
+    DEVICE = 5  # 1, T and D of the module's inequalities: what one later device adds to the next three
+    DEVICE_PINS = 6
+    DEVICE_DRIVING = 7
+    LATER = 8  # devices after this one
+    LATER_PINS = 9
+    LATER_DRIVING = 10
+    PINS = 11  # pins of this device after the one that is due
+    PINS_DRIVING = 12
+    UNTOUCHED = 13  # 1 while this device must still touch something earlier
+
+
+_NUMBERS = len(_Number)
+_N = _Number
+
+#: The slacks of the module's inequalities, and of "an untouched device has a pin left", as sums of numbers.
+_SLACKS: tuple[dict[_Number, int], ...] = (
+    {_N.PINS: 1, _N.LATER_PINS: 1, _N.OPEN: -1, _N.FRESH: -1, _N.REQUIRED: -1},
+    {_N.LATER_PINS: 1, _N.FRESH: -1},
+    {_N.PINS_DRIVING: 1, _N.LATER_DRIVING: 1, _N.UNDRIVEN: -1, _N.FRESH_UNDRIVEN: -1},
+    {_N.LATER_DRIVING: 1, _N.FRESH_UNDRIVEN: -1},
+    {_N.PINS: 1, _N.LATER_PINS: 1, _N.LATER: -1, _N.REQUIRED: -1, _N.UNTOUCHED: -1},
+    {_N.PINS: 1, _N.UNTOUCHED: -1},
+)
+
+
+def _slack_matrix() -> Tensor:
+    """[numbers, slacks]."""
+    matrix = torch.zeros(_NUMBERS, len(_SLACKS))
+    for column, terms in enumerate(_SLACKS):
+        for number, factor in terms.items():
+            matrix[number, column] = factor
+    return matrix
+
+
+def _settling_matrix() -> Tensor:
+    """[numbers, numbers]: what the end of a device does to the numbers, after which the next device is due."""
+    matrix = torch.eye(_NUMBERS)
+    for fresh, old in ((_N.FRESH, _N.OPEN), (_N.FRESH_UNDRIVEN, _N.UNDRIVEN)):
+        matrix[fresh, fresh], matrix[fresh, old] = 0, 1
+    for step in range(3):
+        matrix[_N.DEVICE + step, _N.LATER + step] = -1
+    matrix[_N.UNTOUCHED, _N.UNTOUCHED] = 0
+    return matrix
+
+
+#: Pins are classed 0 where they sense, 1 where they drive, and 1 + s where they sense and none of the s driving pins
+#: after them is counted on for their net.
+_PIN_CLASSES = 2 + max(sum(template.drives) for template in TEMPLATES)
+
+
+def _pin_class(template: Template, pin: int) -> int:
+    """Class of a written position. The last pin that could drive a net must not be distinct from one that took it."""
+    if template.drives[pin]:
+        return 1
+    after = [position for position in range(pin + 1, template.width) if template.drives[position]]
+    return 1 + len(after) if after and (pin, after[-1]) in template.distinct else 0
+
+
+def _transitions() -> tuple[Tensor, Tensor]:
+    """Next code [codes, pin classes], and what the pin adds to the numbers [codes, pin classes, numbers].
+
+    -1 in the column UNTOUCHED says that the pin touches something earlier; the number itself stops at 0.
+    """
+    following = torch.zeros(_CODES, 2, dtype=torch.int64)
+    change = torch.zeros(_CODES, 2, _NUMBERS)
+
+    def rule(code: _Code, to: _Code, drives: tuple[int, ...] = (0, 1), **deltas: int) -> None:
+        for drive in drives:
+            following[code, drive] = to
+            for name, delta in deltas.items():
+                change[code, drive, _Number[name]] = delta
+
+    rule(_C.CLOSED, _C.CLOSED, UNTOUCHED=-1)
+    rule(_C.NEEDS_DEVICE, _C.CLOSED, OPEN=-1, UNTOUCHED=-1)
+    rule(_C.NEEDS_DRIVER, _C.NEEDS_DRIVER, (0,), UNTOUCHED=-1)
+    rule(_C.NEEDS_DRIVER, _C.CLOSED, (1,), OPEN=-1, UNDRIVEN=-1, UNTOUCHED=-1)
+    rule(_C.NEEDS_BOTH, _C.NEEDS_DRIVER, (0,), UNTOUCHED=-1)
+    rule(_C.NEEDS_BOTH, _C.CLOSED, (1,), OPEN=-1, UNDRIVEN=-1, UNTOUCHED=-1)
+    rule(_C.UNOPENED, _C.FRESH_UNDRIVEN, (0,), FRESH=1, FRESH_UNDRIVEN=1)
+    rule(_C.UNOPENED, _C.FRESH_DRIVEN, (1,), FRESH=1)
+    rule(_C.FRESH_DRIVEN, _C.FRESH_DRIVEN)
+    rule(_C.FRESH_UNDRIVEN, _C.FRESH_UNDRIVEN, (0,))
+    rule(_C.FRESH_UNDRIVEN, _C.FRESH_DRIVEN, (1,), FRESH_UNDRIVEN=-1)
+    rule(_C.REQUIRED, _C.NAMED_FRESH, REQUIRED=-1)
+    rule(_C.UNUSED, _C.NAMED_FRESH)
+    rule(_C.NAMED_FRESH, _C.NAMED_FRESH)
+    rule(_C.REQUIRED_SUPPLY, _C.CLOSED, REQUIRED=-1, UNTOUCHED=-1)
+    classes = torch.tensor([0, 1] + [0] * (_PIN_CLASSES - 2))
+    return following[:, classes], change[:, classes]
+
+
+def _settled() -> Tensor:
+    """Code of each net once the current device is complete."""
+    table = torch.arange(_CODES)
+    table[_C.FRESH_DRIVEN] = _C.NEEDS_DEVICE
+    table[_C.FRESH_UNDRIVEN] = _C.NEEDS_BOTH
+    table[_C.NAMED_FRESH] = _C.CLOSED
+    return table
+
+
+def _rail(template: Template) -> int | None:
+    """Which supply a kind token implies: its index in SUPPLY_NETS."""
+    return next((SUPPLY_NETS.index(rail) for rail in template.rails), None)
+
+
+def _kind_slacks(slacks: Tensor) -> Tensor:
+    """[cases, kinds, slacks]: what a kind token adds.
+
+    Cases are sums of 4 for the first device, 2 where VDD and 1 where VSS is required.
+    """
+    table = torch.zeros(8, len(TEMPLATES), _NUMBERS)
+    for case in range(8):
+        for number, template in enumerate(TEMPLATES):
+            rail = _rail(template)
+            table[case, number, _N.PINS] = template.width
+            table[case, number, _N.PINS_DRIVING] = sum(template.drives)
+            table[case, number, _N.REQUIRED] = -float(rail is not None and bool(case & (2, 1)[rail]))
+            table[case, number, _N.UNTOUCHED] = float(rail is None and not case & 4)
+    return table @ slacks
+
+
+def _code_slacks(change: Tensor, slacks: Tensor) -> Tensor:
+    """[cases, codes, slacks]: what a net of each code adds.
+
+    Cases are twice the class of the pin, and 1 more where the device is untouched.
+    """
+    table = torch.zeros(2 * _PIN_CLASSES, _CODES, _NUMBERS)
+    for case in range(2 * _PIN_CLASSES):
+        table[case] = change[:, case >> 1]
+        table[case, :, _N.UNTOUCHED] *= case & 1
+        table[case, (_C.NEEDS_DRIVER, _C.NEEDS_BOTH), _N.PINS_DRIVING] = -float(max(0, (case >> 1) - 1))
+    return table @ slacks
+
+
+def _positions() -> Tensor:
+    """[kinds * (width + 1), 5], for a pin that is due: pins after it, driving ones of those, class, partners or -1."""
+    table = torch.zeros(len(TEMPLATES), _MAX_WIDTH + 1, 3 + _MAX_PARTNERS, dtype=torch.int64)
+    table[..., 3:] = -1
+    for number, template in enumerate(TEMPLATES):
+        for pin in range(template.width):
+            partners = [first for first, second in template.distinct if second == pin]
+            after = template.drives[pin + 1 :]
+            row = [len(after), sum(after), _pin_class(template, pin), *partners]
+            table[number, pin, : len(row)] = torch.tensor(row)
+    return table.flatten(0, 1)
+
+
+def _closing_capacity(allowed: list[Template]) -> tuple[int, int]:
+    """Pins and driving pins of the most capable ordinary device allowed.
+
+    Rare blocks with many pins are not counted on while ordinary devices are allowed: a sentence closed by them would
+    be legal and ugly.
+    """
+    ordinary = [t for t in allowed if t.token in ("nmos", "pmos", "npn", "pnp")] or [
+        t for t in allowed if t.kind not in ("xor", "pfd", "inverter", "transmission_gate")
+    ]
+    best = max(ordinary or allowed, key=lambda t: (sum(t.drives), t.width))
+    return best.width, sum(best.drives)
+
+
+class DeviceLineState(TensorState):
+    """Row tensors of the automaton.
+
+    `used` counts internal nets; `case_kind` and `case_net` choose rows of the slack tables; `forbidden` are tokens that
+    would short the current device.
+    """
+
+    FIELDS = (
+        "phase", "numbers", "code", "used", "template", "pin", "line", "is_first", "case_kind", "case_net",
+        "forbidden", "size_high", "low_digits", "allowed",
+    )  # fmt: skip
+
+    def __init__(self, rows: int, device: torch.device) -> None:
+        def ints(*shape: int) -> Tensor:
+            return torch.zeros(rows, *shape, dtype=torch.int64, device=device)
+
+        self.phase = ints() + int(_Phase.DONE)
+        self.numbers = torch.zeros(rows, _NUMBERS, device=device)
+        self.code = ints(_NETS)
+        self.used, self.template, self.pin, self.size_high = ints(), ints(), ints(), ints()
+        self.line = ints(_MAX_WIDTH)
+        self.is_first, self.case_kind, self.case_net = ints(), ints(), ints()
+        self.forbidden = ints(_MAX_PARTNERS) + BEGIN
+        self.low_digits = torch.zeros(rows, _BASE, _BASE, dtype=torch.bool, device=device)
+        self.allowed = torch.zeros(rows, _VOCAB, dtype=torch.bool, device=device)
+
+
+class DeviceLineGrammar:
+    """The grammar; tables live on one accelerator."""
+
+    vocabulary_size = _VOCAB
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        following, change = _transitions()
+        slacks = _slack_matrix()
+        self._following, self._change = following.to(device), change.to(device)
+        self._slacks = slacks.to(device)
+        self._settling = _settling_matrix().to(device)
+        self._settled = _settled().to(device)
+        self._kind_slacks = _kind_slacks(slacks).to(device)
+        self._code_slacks = _code_slacks(change, slacks).to(device)
+        self._positions = _positions().to(device)
+        self._width = torch.tensor([template.width for template in TEMPLATES], device=device)
+        rails = [_rail(template) for template in TEMPLATES]
+        self._on_supply = torch.tensor([int(rail is not None) for rail in rails], device=device)
+        self._rail = torch.tensor([rail or 0 for rail in rails], device=device)
+        self._supply_cases = torch.tensor([2, 1], device=device)
+        phases = torch.zeros(len(_Phase), _VOCAB, dtype=torch.bool)
+        phases[_Phase.TYPE, TYPE_START:HIGH_START] = True
+        phases[_Phase.HIGH, HIGH_START:LOW_START] = True
+        phases[_Phase.LOW, LOW_START:KIND_START] = True
+        phases[_Phase.KIND, KIND_START:NET_START] = True
+        phases[_Phase.NET, NET_START:] = True
+        phases[_Phase.END, END] = True
+        phases[_Phase.DONE, PAD] = True
+        self._phases = phases.to(device)
+        following_phase = {_Phase.END: _Phase.DONE, _Phase.DONE: _Phase.DONE, _Phase.NET: _Phase.NET}
+        self._next_phase = torch.tensor([int(following_phase.get(p, p + 1)) for p in _Phase], device=device)
+        self._internal_number = torch.arange(_NETS, device=device) - _NAMED  # N1 is 0; negative for named nets
+
+    def allocate(self, rows: int) -> DeviceLineState:
+        """Rows that are finished."""
+        state = DeviceLineState(rows, self.device)
+        state.allowed[:] = True
+        return state
+
+    def start(self, constraint: TopologyConstraint) -> DeviceLineState:
+        """One row before its type token.
+
+        Raises:
+            InvalidRequest: no sentence can have so few devices and use every required port.
+        """
+        state = DeviceLineState(1, self.device)
+        state.phase[0] = int(_Phase.TYPE)
+        state.is_first[0] = 1
+        allowed = state.allowed[0]
+        allowed[:] = True
+        if constraint.type is not None:
+            allowed[TYPE_START:HIGH_START] = False
+            allowed[VOCABULARY.index[f"type:{constraint.type}"]] = True
+        templates = [t for t in TEMPLATES if constraint.kinds is None or t.kind in constraint.kinds]
+        allowed[KIND_START:NET_START] = False
+        for template in templates:
+            allowed[VOCABULARY.index[f"kind:{template.token}"]] = True
+        pins, driving = _closing_capacity(templates)
+        required = {"VSS", *constraint.ports}
+        on_first = max(template.width + len(required.intersection(template.rails)) for template in templates)
+        self._limit_size(state, constraint, 1 - min(0, (on_first - len(required)) // (pins - 1)), len(required))
+        state.code[0, :_NAMED] = int(_Code.UNUSED)
+        state.code[0, : len(SUPPLY_NETS)] = int(_Code.CLOSED)
+        for net in required:
+            code = _Code.REQUIRED_SUPPLY if net in SUPPLY_NETS else _Code.REQUIRED
+            state.code[0, VOCABULARY.index[net] - NET_START] = int(code)
+        state.case_kind[0] = 4 + 2 * ("VDD" in required) + 1
+        numbers = {_N.REQUIRED: len(required), _N.DEVICE: 1, _N.DEVICE_PINS: pins, _N.DEVICE_DRIVING: driving}
+        for column, value in numbers.items():
+            state.numbers[0, column] = value
+        return state
+
+    def _limit_size(self, state: DeviceLineState, constraint: TopologyConstraint, needed: int, required: int) -> None:
+        """The size digits that some allowed size has, and which low digits go with each high one."""
+        least = max(constraint.min_devices, needed)
+        if least > constraint.max_devices:
+            raise InvalidRequest(
+                f"{required} nets must be used, which takes at least {least} devices; "
+                f"at most {constraint.max_devices} are allowed",
+                pointer="/ports",
+            )
+        for size in range(least, constraint.max_devices + 1):
+            state.low_digits[0, size // _BASE, size % _BASE] = True
+        state.allowed[0, HIGH_START:LOW_START] = state.low_digits[0].any(-1)
+
+    def longest(self, constraint: TopologyConstraint) -> int:
+        """Begin, type, two digits, a line of at most a block's width for each device, end."""
+        widths = [t.width for t in TEMPLATES if constraint.kinds is None or t.kind in constraint.kinds]
+        return 5 + constraint.max_devices * (1 + max(widths))
+
+    def mask(self, state: DeviceLineState, rows: int) -> Tensor:
+        """Bool [rows, vocabulary]: the tokens that may follow."""
+        mask = self._phases[state.phase[:rows]] & state.allowed[:rows]
+        every = torch.arange(rows, device=self.device)
+        mask[:, LOW_START:KIND_START] &= state.low_digits[every, state.size_high[:rows]]
+        slack = (state.numbers[:rows] @ self._slacks)[:, None]
+        mask[:, KIND_START:NET_START] &= (slack + self._kind_slacks[state.case_kind[:rows]]).amin(-1) >= 0
+        possible = (slack + self._code_slacks[state.case_net[:rows]]).amin(-1) >= 0
+        mask[:, NET_START:] &= possible.gather(1, state.code[:rows])
+        mask[:, NET_START:] &= self._internal_number <= state.used[:rows, None]
+        return mask.scatter_(1, state.forbidden[:rows], False)
+
+    def advance(self, state: DeviceLineState, tokens: Tensor) -> None:
+        """Each of the first len(tokens) rows has taken its token."""
+        rows = len(tokens)
+        phase, numbers = state.phase[:rows], state.numbers[:rows]
+        is_net, is_kind = phase == _Phase.NET, phase == _Phase.KIND
+
+        # the size says how many devices come after the first
+        high = torch.where(phase == _Phase.HIGH, tokens - HIGH_START, state.size_high[:rows])
+        later = (high * _BASE + tokens - (LOW_START + 1))[:, None] * numbers[:, _N.DEVICE : _N.LATER]
+        is_low = (phase == _Phase.LOW)[:, None]
+        numbers[:, _N.LATER : _N.PINS] = torch.where(is_low, later, numbers[:, _N.LATER : _N.PINS])
+        state.size_high[:rows] = high
+
+        # a net: what its code and the pin's class add to the numbers, its next code, and its place on the line
+        net = (tokens - NET_START).clamp(0)[:, None]
+        code = state.code[:rows].gather(1, net)[:, 0]
+        pin_class = state.case_net[:rows] >> 1
+        numbers += self._change[code, pin_class] * is_net[:, None]
+        state.code[:rows].scatter_(1, net, torch.where(is_net, self._following[code, pin_class], code)[:, None])
+        state.used[:rows] += is_net & (code == _Code.UNOPENED)
+        line, place = state.line[:rows], state.pin[:rows, None]
+        line.scatter_(1, place, torch.where(is_net[:, None], net, line.gather(1, place)))
+
+        # a kind opens a line and may serve a required supply
+        opened = (tokens - KIND_START).clamp(0, len(TEMPLATES) - 1)
+        template = torch.where(is_kind, opened, state.template[:rows])
+        state.template[:rows] = template
+        on_supply = self._on_supply[template]
+        rail = self._rail[template][:, None]
+        rail_code = state.code[:rows].gather(1, rail)[:, 0]
+        serves = is_kind & (on_supply == 1) & (rail_code == _Code.REQUIRED_SUPPLY)
+        numbers[:, _N.REQUIRED] -= serves.float()
+        state.code[:rows].scatter_(1, rail, torch.where(serves, int(_Code.CLOSED), rail_code)[:, None])
+        untouched = torch.where(
+            is_kind, (1 - state.is_first[:rows]) * (1 - on_supply), numbers[:, _N.UNTOUCHED].clamp(0).long()
+        )
+
+        # the pin that is due now, unless the device is complete
+        pin = (place[:, 0] + 1) * is_net
+        ends = is_net & (pin >= self._width[template])
+        writes = (is_kind | is_net) & ~ends
+        pin = pin * writes
+        state.pin[:rows] = pin
+        due = self._positions[template * (_MAX_WIDTH + 1) + pin]
+        has_later = numbers[:, _N.LATER] > 0
+        numbers.copy_(torch.where(ends[:, None], numbers @ self._settling, numbers))
+        numbers[:, _N.PINS : _N.UNTOUCHED] = (due[:, :2] * writes[:, None]).float()
+        untouched = untouched * writes
+        numbers[:, _N.UNTOUCHED] = untouched.float()
+        partners = due[:, 3:]
+        taken = line.gather(1, partners.clamp(0)) + NET_START
+        state.forbidden[:rows] = torch.where((partners >= 0) & writes[:, None], taken, BEGIN)
+        state.code[:rows] = torch.where(ends[:, None], self._settled[state.code[:rows]], state.code[:rows])
+        state.is_first[:rows] *= ~ends
+        required = state.code[:rows, : len(SUPPLY_NETS)] == _Code.REQUIRED_SUPPLY
+        state.case_kind[:rows] = state.is_first[:rows] * 4 + (required * self._supply_cases).sum(-1)
+        state.case_net[:rows] = due[:, 2] * 2 + untouched
+        ended = torch.where(has_later, int(_Phase.KIND), int(_Phase.END))
+        state.phase[:rows] = torch.where(ends, ended, self._next_phase[phase])
+
+
+assert MAX_DEVICES < _BASE * _BASE, "two size digits hold every size"
+assert MAX_INTERNAL_NETS == _NETS - _NAMED, "internal nets end the vocabulary"

@@ -1,0 +1,49 @@
+"""What a generator is: requests into prompts for the engine, sampled sentences into circuits. It calls no simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from app.inference.engine import Prompt
+from app.measures.novelty import TrainingIndex
+from app.registry import Registry
+from app.validators._base import Subject
+
+Request = TypeVar("Request", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a request is sampled: one prompt for all its items, and the most tokens an item may take."""
+
+    prompt: Prompt
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposed circuit: what validators check, and its fields of a row (netlist or program, sizes, novelty)."""
+
+    subject: Subject
+    fields: Mapping[str, Any]
+
+
+class Generator(Protocol[Request]):
+    """Proposes circuits of one job kind. Stateless: the model's training index is handed in."""
+
+    kind: str
+    language: str
+
+    def plan(self, request: Request) -> Plan:
+        """The prompt of a request; raises InvalidRequest or UnknownName where nothing can satisfy it."""
+        ...
+
+    def candidate(self, ids: list[int], request: Request, seen: TrainingIndex | None) -> Candidate:
+        """The circuit of a sentence; raises NotASentence."""
+        ...
+
+
+#: Generators by name; one a file. `kind` of each is a job kind such as ``analog.generate``.
+generators: Registry[Generator[Any]] = Registry("generator", "app.generators")

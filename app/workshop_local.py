@@ -1,0 +1,415 @@
+"""The workshop of one machine: an engine a model, worker processes for ngspice and Qiskit, rows out of both.
+
+Sampling runs in the engines' threads; decoding and checking of a finished circuit start at once in a thread of their
+own, so that validation overlaps generation. Circuits of all callers share the engines' batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from app.analog.kinds import CIRCUIT_TYPES
+from app.analog.spice import parse_spice
+from app.errors import InvalidRequest, JosephsonError, ModelDamaged, NgspiceMissing, NotASentence, UnknownName
+from app.findings import Finding, has_errors
+from app.generators import Candidate, Generator, Plan, generators
+from app.inference.cache import Precision
+from app.inference.checkpoint import Checkpoint, list_models, load_checkpoint
+from app.inference.engine import Completion, Engine, Ticket
+from app.inference.engine import Sequence as EngineSequence
+from app.inference.randomness import stream_key
+from app.measures.novelty import TrainingIndex
+from app.quantum.family_names import FAMILIES
+from app.quantum.qasm import read_qasm
+from app.requests import JOB_REQUESTS, GenerateRequest
+from app.resources import models_path
+from app.simulators.ngspice import ngspice_pool
+from app.simulators.operating_point import OperatingPointSimulator
+from app.simulators.processes import ProcessLimits, WorkerPool
+from app.technologies._base import technologies
+from app.tokens._base import languages
+from app.validators._base import Subject, ValidationTools, Verdict, validators
+from app.workshop import Row
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_TECHNOLOGY = "generic180"
+_QISKIT_S = 30.0
+_RECYCLE_AFTER = 2_000
+
+
+class WorkshopSettings(Protocol):
+    """What the workshop of this machine is made of; `settings.Settings` has it all."""
+
+    @property
+    def models_dir(self) -> Path | None:
+        """Folder of trained models; the shipped ones when None."""
+
+    @property
+    def device(self) -> str:
+        """``auto``, ``cpu`` or ``cuda``."""
+
+    @property
+    def engine_slots(self) -> int:
+        """Sequences that an engine samples at once."""
+
+    @property
+    def precision(self) -> Precision:
+        """Of the engines' matrix products."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of an engine."""
+
+    @property
+    def validator_workers(self) -> int:
+        """Processes for ngspice, and as many for Qiskit."""
+
+
+def build_workshop(settings: WorkshopSettings) -> LocalWorkshop:
+    """The workshop of this machine; models are loaded, engines and workers start with the first request."""
+    return LocalWorkshop(settings)
+
+
+@dataclass
+class _Model:
+    """A model in service; its engine starts with the first request."""
+
+    checkpoint: Checkpoint
+    seen: TrainingIndex | None
+    engine: Engine | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def choose_accelerator(device: str) -> torch.device:
+    """``auto`` is a CUDA device where there is one, else the CPU; InvalidRequest where a named one is absent."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidRequest("device is 'cuda', but torch sees no CUDA device here; use 'auto' or 'cpu'")
+    return torch.device(device)
+
+
+class LocalWorkshop:
+    """See the module; implements `workshop.Workshop`."""
+
+    def __init__(self, settings: WorkshopSettings) -> None:
+        self._settings = settings
+        self._accelerator = choose_accelerator(settings.device)
+        self._models: dict[str, _Model] = {}
+        self._damaged: dict[str, str] = {}
+        self._load_models(settings.models_dir or models_path())
+        self._finishers = ThreadPoolExecutor(4 * settings.validator_workers, thread_name_prefix="finish")
+        self._reasons = list(self._damaged.values())
+        self._ngspice = self._ngspice_pool()
+        self._qiskit = WorkerPool(
+            "app.validators.qiskit_worker", size=settings.validator_workers, timeout_s=_QISKIT_S,
+            recycle_after=_RECYCLE_AFTER, limits=ProcessLimits(),
+        )  # fmt: skip
+        simulator = (
+            None if self._ngspice is None else OperatingPointSimulator(self._ngspice, technologies[_DEFAULT_TECHNOLOGY])
+        )
+        self._tools = ValidationTools(simulator=simulator, qiskit=self._qiskit)
+        self._generator_of: dict[str, Generator[Any]] = {entry.kind: entry for entry in generators.values()}
+        self._is_closed = False
+
+    def _load_models(self, folder: Path) -> None:
+        for name in list_models(folder):
+            try:
+                checkpoint = load_checkpoint(folder / name)
+                index = folder / name / "training_index.npz"
+                seen = TrainingIndex.load(index) if index.is_file() else None
+            except JosephsonError as error:
+                log.error("%s", error)
+                self._damaged[name] = str(error)
+            else:
+                self._models[checkpoint.name] = _Model(checkpoint, seen)
+
+    def _ngspice_pool(self) -> WorkerPool | None:
+        try:
+            return ngspice_pool(size=self._settings.validator_workers)
+        except NgspiceMissing as error:
+            log.error("%s", error)
+            self._reasons.append(str(error))
+            return None
+
+    def prepare(self, kind: str, request: GenerateRequest) -> GenerateRequest:
+        """The request with its seed drawn and its model named; raises InvalidInput or ModelDamaged."""
+        if kind not in JOB_REQUESTS:
+            raise UnknownName("job kind", kind, JOB_REQUESTS, pointer="/kind")
+        generator = self._generator_of[kind]
+        plan = generator.plan(request)
+        languages[generator.language].grammar(torch.device("cpu")).start(plan.prompt.constraint)
+        model = self._model_for(kind, request.model)
+        seed = secrets.randbelow(2**53) if request.seed is None else request.seed
+        return request.model_copy(update={"seed": seed, "model": model.checkpoint.name})
+
+    def _model_for(self, kind: str, name: str | None) -> _Model:
+        circuits = kind.partition(".")[0]
+        fitting = [model for model in self._models.values() if model.checkpoint.kind == circuits]
+        if name is None:
+            if fitting:
+                return fitting[0]
+            why = "; ".join(self._damaged.values()) or f"there is none in {self._settings.models_dir or models_path()}"
+            raise ModelDamaged(f"no {circuits} model can be used: {why}")
+        if name in self._damaged:
+            raise ModelDamaged(self._damaged[name])
+        if name not in self._models:
+            raise UnknownName("model", name, self._models, pointer="/model")
+        model = self._models[name]
+        if model not in fitting:
+            raise InvalidRequest(f"{name} is a model for {model.checkpoint.kind} circuits", pointer="/model")
+        return model
+
+    def _engine(self, model: _Model) -> Engine:
+        with model.lock:
+            if model.engine is None or not model.engine.is_alive:
+                language = model.checkpoint.language
+                model.engine = Engine(
+                    model.checkpoint.network, language.grammar(self._accelerator), slots=self._settings.engine_slots,
+                    device=self._accelerator, threads=self._settings.threads, precision=self._settings.precision,
+                )  # fmt: skip
+            return model.engine
+
+    async def produce(
+        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+    ) -> AsyncIterator[Row]:
+        """Rows in order of completion; see `workshop.Workshop.produce`."""
+        if request.seed is None:
+            raise ValueError("the request is not prepared: it has no seed")
+        model = self._model_for(kind, request.model)
+        generator = self._generator_of[kind]
+        plan = generator.plan(request)
+        engine = await asyncio.to_thread(self._engine, model)
+        loop = asyncio.get_running_loop()
+        rows: asyncio.Queue[Row | BaseException] = asyncio.Queue()
+        hand_over = _HandOver(loop, rows)
+        work = _Work(self, kind, generator, plan, request, model)
+        tickets: list[Ticket] = []
+
+        def submit(index: int) -> None:
+            sequence = EngineSequence(
+                plan.prompt, stream_key(request.seed or 0, index), request.temperature, request.top_p, plan.max_tokens,
+                lane=int(in_background),
+            )  # fmt: skip
+
+            def on_done(outcome: Completion | BaseException) -> None:
+                if not hand_over.is_closed:
+                    self._finishers.submit(lambda: hand_over(work.row(index, outcome)))
+
+            tickets.append(engine.submit(sequence, on_done))
+
+        try:
+            for index in indices:
+                submit(index)
+            for _ in range(len(indices)):
+                row = await rows.get()
+                if isinstance(row, BaseException):
+                    raise row
+                yield row
+        finally:
+            hand_over.is_closed = True
+            for ticket in tickets:
+                engine.cancel(ticket)
+
+    async def validate(self, kind: str, text: str) -> Mapping[str, Any]:
+        """The verdict of every validator of the kind; raises CircuitSyntaxError or LimitExceeded."""
+        return await asyncio.get_running_loop().run_in_executor(self._finishers, self._validate, kind, text)
+
+    def _validate(self, kind: str, text: str) -> Mapping[str, Any]:
+        if kind == "analog":
+            parsed = parse_spice(text)
+            subject, notes = Subject(text, netlist=parsed.netlist), parsed.notes
+        else:
+            read = read_qasm(text)
+            subject, notes = Subject(text, program=read.program), read.notes
+        verdict = self.check(kind, subject)
+        findings = (*notes, *verdict.findings)
+        return {
+            "status": "invalid" if has_errors(findings) else "ok",
+            "findings": [finding.as_json() for finding in findings],
+            "facts": dict(verdict.facts),
+        }
+
+    def check(self, kind: str, subject: Subject) -> Verdict:
+        """All validators of `kind` ("analog", "quantum") on one circuit; a check that follows an error is left out."""
+        findings: list[Finding] = []
+        facts: dict[str, Any] = {}
+        for name, validator in validators.items():
+            if validator.kind == kind and not has_errors(findings):
+                verdict = validator.check(subject, self._tools)
+                findings += verdict.findings
+                facts[name] = dict(verdict.facts)
+        return Verdict(tuple(findings), facts)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Models, validators, technologies and families."""
+        models = []
+        for kind in ("analog", "quantum"):
+            fitting = [m.checkpoint for m in self._models.values() if m.checkpoint.kind == kind]
+            models += [_describe_model(checkpoint, is_default=number == 0) for number, checkpoint in enumerate(fitting)]
+        return {
+            "models": models,
+            "validators": [
+                {"name": name, "kind": entry.kind, "summary": entry.summary} for name, entry in validators.items()
+            ],
+            "technologies": [
+                {
+                    "name": name,
+                    "summary": entry.summary,
+                    "supply_v": entry.supply_v,
+                    "is_default": name == _DEFAULT_TECHNOLOGY,
+                }
+                for name, entry in technologies.items()
+            ],
+            "families": {"analog": list(CIRCUIT_TYPES), "quantum": list(FAMILIES)},
+        }
+
+    def health(self) -> Mapping[str, Any]:
+        """Whether generation and validation can be done, why not, and the counters of engines and workers."""
+        engines = {name: _engine_facts(model.engine) for name, model in self._models.items()}
+        reasons = list(self._reasons)
+        if not self._models:
+            reasons.append("no trained model is loaded")
+        workers = {"qiskit": self._qiskit.statistics()}
+        if self._ngspice is not None:
+            workers["ngspice"] = self._ngspice.statistics()
+        ready = bool(self._models) and self._ngspice is not None and not self._damaged and not self._is_closed
+        return {
+            "ready": ready,
+            "reasons": reasons,
+            "engine": engines,
+            "workers": workers,
+            "device": self._accelerator.type,
+        }
+
+    async def aclose(self) -> None:
+        """Engines and worker processes are gone."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """As `aclose`, for callers without an event loop."""
+        self._is_closed = True
+        for model in self._models.values():
+            if model.engine is not None:
+                model.engine.close()
+        for pool in (self._ngspice, self._qiskit):
+            if pool is not None:
+                pool.close()
+        self._finishers.shutdown(cancel_futures=True)
+
+
+class _HandOver:
+    """Puts results into an asyncio queue from any thread, until the receiver has gone."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, rows: asyncio.Queue[Row | BaseException]) -> None:
+        self._loop = loop
+        self._rows = rows
+        self.is_closed = False
+
+    def __call__(self, row: Row | BaseException) -> None:
+        if self.is_closed:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._rows.put_nowait, row)
+        except RuntimeError:  # the loop has ended, so nobody waits for the row
+            self.is_closed = True
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every row of one call shares."""
+
+    workshop: LocalWorkshop
+    kind: str
+    generator: Generator[Any]
+    plan: Plan
+    request: GenerateRequest
+    model: _Model
+
+    def row(self, index: int, outcome: Completion | BaseException) -> Row | BaseException:
+        """The row of one finished sequence; an exception only when the engine itself is down."""
+        if isinstance(outcome, BaseException):
+            return outcome
+        base: Row = {"index": index, "status": "ok", "seed": self.request.seed, "model": self.request.model}
+        began = time.monotonic()
+        try:
+            row = base | self._finished(outcome)
+        except Exception as error:  # one circuit's trouble is one row's
+            if not isinstance(error, JosephsonError):
+                log.exception("row %d could not be finished", index)
+            row = base | {"status": "error", "findings": [], "problem": _problem(error)}
+        row["timings"] = {
+            "queued_s": round(outcome.queued_s, 4),
+            "generate_s": round(outcome.sampled_s, 4),
+            "check_s": round(time.monotonic() - began, 4),
+        }
+        return row
+
+    def _finished(self, outcome: Completion) -> Row:
+        try:
+            candidate = self.generator.candidate(outcome.ids, self.request, self.model.seen)
+        except NotASentence as error:
+            code = "not_a_sentence" if outcome.has_ended else "unfinished"
+            finding = Finding(code, "error", str(error), hint='sample with the grammar: "grammar": true')
+            return {"status": "invalid", "findings": [finding.as_json()]}
+        return self._checked(candidate)
+
+    def _checked(self, candidate: Candidate) -> Row:
+        row: Row = dict(candidate.fields)
+        if not self.request.validate_:
+            return row | {"findings": []}
+        verdict = self.workshop.check(self.kind.partition(".")[0], candidate.subject)
+        row["status"] = "ok" if verdict.is_valid else "invalid"
+        row["findings"] = [finding.as_json() for finding in verdict.findings]
+        point = verdict.facts.get("operating_point")
+        if point:
+            row["operating_point"] = point
+        return row
+
+
+def _problem(error: Exception) -> dict[str, str]:
+    """What an error row says; the details of an unexpected error stay in the log."""
+    expected = isinstance(error, JosephsonError)
+    return {
+        "type": type(error).__name__ if expected else "InternalError",
+        "detail": str(error) if expected else "an internal error, which is in the service's log",
+    }
+
+
+def _describe_model(checkpoint: Checkpoint, *, is_default: bool) -> dict[str, Any]:
+    training = checkpoint.config["training"]
+    return {
+        "name": checkpoint.name,
+        "kind": checkpoint.kind,
+        "is_default": is_default,
+        "language": checkpoint.language.name,
+        "parameters": checkpoint.config["parameters"],
+        "sha256": checkpoint.sha256,
+        "corpus": training.get("corpus"),
+        "tokens_seen": training.get("tokens_seen"),
+        "held_out_nats_per_token": training.get("held_out_nats_per_token"),
+        "evaluation": checkpoint.card.get("evaluation"),
+    }
+
+
+def _engine_facts(engine: Engine | None) -> dict[str, float]:
+    if engine is None:
+        return {"tokens": 0, "sequences": 0, "active": 0, "waiting": 0, "slots": 0, "tokens_per_busy_s": 0.0}
+    s = engine.statistics()
+    rate = s.tokens / s.busy_s if s.busy_s else 0.0
+    return {
+        "tokens": s.tokens, "sequences": s.sequences, "active": s.active, "waiting": s.waiting, "slots": s.slots,
+        "tokens_per_busy_s": round(rate, 1),
+    }  # fmt: skip

@@ -1,0 +1,74 @@
+"""`josephson bench ...`: measurements of this machine. They record; they judge nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli import options as o
+from app.cli.door import DONE, write_document, write_line
+from app.errors import InvalidRequest
+
+
+def add_to(app: typer.Typer) -> None:
+    """The commands are on the command line."""
+    group = typer.Typer(help="Measure how fast this machine is.", no_args_is_help=True)
+
+    @group.callback()
+    def bench() -> None:
+        """Measure how fast this machine is."""
+
+    group.command("engine")(engine)
+    app.add_typer(group, name="bench")
+
+
+def engine(
+    context: typer.Context,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=1024, help="Sequences at once.")] = 16,
+    tokens: Annotated[int, typer.Option("--tokens", min=16, max=4096, help="Tokens of each sequence.")] = 512,
+    model: o.Model = None,
+    peer: Annotated[bool, typer.Option("--peer/--no-peer", help="Also time Hugging Face (extra 'bench').")] = True,
+    as_json: o.AsJson = False,
+) -> int:
+    """The engine, Hugging Face generate with its cache and a loop without one: same weights, one run, one thread."""
+    from app.benchmarks import bench_engine
+    from app.inference.checkpoint import load_checkpoint
+
+    report = bench_engine(load_checkpoint(model_folder(model)), batch=batch, tokens=tokens, with_peer=peer)
+    if as_json:
+        write_document(report)
+    else:
+        _print(report)
+    return DONE
+
+
+def model_folder(name: str | None) -> Path:
+    """The folder of the analog model of that name, or of the first one.
+
+    Raises:
+        InvalidRequest: there is no such model.
+    """
+    import json
+
+    from app.resources import models_path
+    from app.settings import read_settings
+
+    models = read_settings().models_dir or models_path()
+    for config in sorted(models.glob("*/config.json")):
+        about = json.loads(config.read_text(encoding="utf-8"))
+        if about.get("kind") == "analog" and name in (None, about.get("name")):
+            return config.parent
+    wanted = "no analog model" if name is None else f"no analog model named {name!r}"
+    raise InvalidRequest(f"{wanted} in {models}; train one with 'josephson train analog'")
+
+
+def _print(report: dict[str, Any]) -> None:
+    write_line(f"{report['model']}: {report['parameters']:,} parameters, {report['batch']} x {report['tokens']} tokens")
+    write_line(f"{'':<36} {'tokens/CPU-s':>13} {'tokens/s':>10}")
+    for timing in report["timings"]:
+        note = f"  ({timing['note']})" if timing["note"] else ""
+        write_line(f"{timing['name']:<36} {timing['tokens_per_cpu_s']:>13,.0f} {timing['tokens_per_s']:>10,.0f}{note}")
+    for name, ratio in report["ratios"].items():
+        write_line(f"{name}: {ratio}")

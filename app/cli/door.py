@@ -1,0 +1,96 @@
+"""What every command shares: its ways to the outside, what it writes, and how it leaves.
+
+Commands get their workshop and HTTP client from a `Door`, so tests hand in their own; the real ones load on use.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from app.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    import httpx
+
+    from app.settings import Settings
+    from app.workshop import Workshop
+
+#: Exit status.
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+def _local_workshop(settings: Settings) -> Workshop:
+    from app.workshop_local import build_workshop
+
+    return build_workshop(settings)
+
+
+def _http_client(url: str) -> httpx.Client:
+    import httpx
+
+    # Reading waits longer than connecting: a page of results is built while the service is busy.
+    return httpx.Client(base_url=url, timeout=httpx.Timeout(60.0, connect=5.0), follow_redirects=False, trust_env=False)
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where a command finds the machinery: an in-process workshop from settings, an HTTP client from a URL.
+
+    `look_every_s` passes between two looks at a job that is being watched.
+    """
+
+    make_workshop: Callable[[Settings], Workshop] = _local_workshop
+    make_client: Callable[[str], httpx.Client] = _http_client
+    look_every_s: float = 0.5
+
+
+def door_of(context: typer.Context) -> Door:
+    """The door of the command line that is running."""
+    door = context.obj
+    assert isinstance(door, Door)
+    return door
+
+
+def say(sentence: str) -> None:
+    """A sentence for people, on standard error."""
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()
+
+
+def write_line(text: str) -> None:
+    """One line of the command's result, on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def write_document(document: Any) -> None:
+    """One JSON document, on standard output."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_text(source: str, limit: int) -> str:
+    """The text of a file, or of standard input for ``-``; at most `limit` characters.
+
+    Raises:
+        InvalidRequest: the file cannot be read, is longer than that, or is not UTF-8.
+    """
+    name = "standard input" if source == "-" else source
+    try:
+        if source == "-":
+            text = sys.stdin.read(limit + 1)
+        else:
+            with Path(source).open(encoding="utf-8") as stream:
+                text = stream.read(limit + 1)
+    except OSError as error:
+        raise InvalidRequest(f"{name} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{name} is not UTF-8 text (byte {error.start} of a block); convert it first") from error
+    if len(text) > limit:
+        raise InvalidRequest(f"{name} is longer than {limit:,} characters; split it into single circuits")
+    return text

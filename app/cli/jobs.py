@@ -1,0 +1,182 @@
+"""`josephson jobs ...`: batch jobs of a running service, over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import options as o
+from app.cli.door import DONE, FAILED, Door, door_of, say, write_document, write_line
+
+if TYPE_CHECKING:
+    from app.cli.client import JobsClient
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Watch the job until it is done.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """The commands are on the command line."""
+    group = typer.Typer(help="Batch jobs of a running service.", no_args_is_help=True)
+    submit = typer.Typer(help="Submit a job; prints its id.", no_args_is_help=True)
+    submit.command("analog")(submit_analog)
+    submit.command("quantum")(submit_quantum)
+    group.add_typer(submit, name="submit")
+    for name, command in (
+        ("list", list_jobs), ("show", show), ("watch", watch), ("cancel", cancel), ("results", results),
+        ("delete", delete),
+    ):  # fmt: skip
+        group.command(name)(command)
+    app.add_typer(group, name="jobs")
+
+
+@o.with_request(o.analog_request)
+def submit_analog(
+    context: typer.Context,
+    request: dict[str, Any],
+    wait: Wait = False,
+    url: o.Url = DEFAULT_URL,
+    as_json: o.AsJson = False,
+) -> int:
+    """Analog topologies of a type."""
+    return _submit(door_of(context), url, "analog.generate", request, wait, as_json)
+
+
+@o.with_request(o.quantum_request)
+def submit_quantum(
+    context: typer.Context,
+    request: dict[str, Any],
+    wait: Wait = False,
+    url: o.Url = DEFAULT_URL,
+    as_json: o.AsJson = False,
+) -> int:
+    """OpenQASM programs of a family."""
+    return _submit(door_of(context), url, "quantum.generate", request, wait, as_json)
+
+
+def list_jobs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many, the newest first.")] = 20,
+    url: o.Url = DEFAULT_URL,
+    as_json: o.AsJson = False,
+) -> int:
+    """The newest jobs."""
+    with _client(door_of(context), url) as client:
+        page = client.list(limit)
+    if as_json:
+        write_document(page)
+    else:
+        for job in page["jobs"]:
+            write_line(_line(job))
+    return DONE
+
+
+def show(context: typer.Context, job_id: JobId, url: o.Url = DEFAULT_URL, as_json: o.AsJson = False) -> int:
+    """One job: state, counts, seed."""
+    with _client(door_of(context), url) as client:
+        _print(client.show(job_id), as_json)
+    return DONE
+
+
+def watch(context: typer.Context, job_id: JobId, url: o.Url = DEFAULT_URL, as_json: o.AsJson = False) -> int:
+    """Follow a job until it is done; status 1 unless it succeeded. Ctrl-C leaves the job running."""
+    with _client(door_of(context), url) as client:
+        return _watch(client, job_id, door_of(context).look_every_s, as_json)
+
+
+def cancel(context: typer.Context, job_id: JobId, url: o.Url = DEFAULT_URL, as_json: o.AsJson = False) -> int:
+    """Stop a job; the rows it has made stay."""
+    with _client(door_of(context), url) as client:
+        _print(client.cancel(job_id), as_json)
+    return DONE
+
+
+def results(
+    context: typer.Context, job_id: JobId, output: o.Output = "-", url: o.Url = DEFAULT_URL, as_json: o.AsJson = False
+) -> int:
+    """The rows a job has made so far, one JSON object a line."""
+    import io
+    import json
+
+    from app.cli.rows import opened_for_text
+
+    with _client(door_of(context), url) as client:
+        if as_json and output == "-":
+            lines = io.StringIO()
+            client.copy_results(job_id, lines)
+            write_document({"circuits": [json.loads(line) for line in lines.getvalue().splitlines()]})
+            return DONE
+        with opened_for_text(output) as stream:
+            count = client.copy_results(job_id, stream)
+    if as_json:
+        write_document({"output": output, "count": count})
+    else:
+        say(f"{count} rows")
+    return DONE
+
+
+def delete(context: typer.Context, job_id: JobId, url: o.Url = DEFAULT_URL, as_json: o.AsJson = False) -> int:
+    """Remove a job and its rows."""
+    with _client(door_of(context), url) as client:
+        client.delete(job_id)
+    if as_json:
+        write_document({"id": job_id, "deleted": True})
+    else:
+        say(f"job {job_id} is deleted")
+    return DONE
+
+
+@contextlib.contextmanager
+def _client(door: Door, url: str) -> Iterator[JobsClient]:
+    from app.cli.client import JobsClient
+
+    with door.make_client(url) as http:
+        yield JobsClient(http)
+
+
+def _submit(door: Door, url: str, kind: str, request: dict[str, Any], wait: bool, as_json: bool) -> int:
+    with _client(door, url) as client:
+        job = client.submit(kind, request)
+        if wait:
+            say(f"job {job['id']}")
+            return _watch(client, job["id"], door.look_every_s, as_json)
+    if as_json:
+        write_document(job)
+    else:
+        write_line(job["id"])
+    return DONE
+
+
+def _watch(client: JobsClient, job_id: str, every_s: float, as_json: bool) -> int:
+    from app.cli.progress import ProgressBar
+
+    total = client.show(job_id)["counts"]["total"]
+    with ProgressBar("circuits", total, patience_s=0.0) as bar:
+        try:
+            job = client.watch(job_id, lambda now: bar.advance_to(now["counts"]["done"], now["status"]), every_s)
+        except KeyboardInterrupt:
+            say(f"no longer watching; job {job_id} goes on ('josephson jobs cancel {job_id}' stops it)")
+            return FAILED
+    _print(job, as_json)
+    return DONE if job["status"] == "succeeded" else FAILED
+
+
+def _print(job: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        write_document(job)
+    else:
+        write_line(_line(job))
+
+
+def _line(job: dict[str, Any]) -> str:
+    counts = job["counts"]
+    share = ", ".join(f"{counts.get(status, 0)} {status}" for status in ("ok", "invalid", "error"))
+    return (
+        f"{job['id']}  {job['kind']:<17} {job['status']:<10} {counts['done']}/{counts['total']} ({share})  "
+        f"seed {job['seed']}  {job['created']}"
+    )

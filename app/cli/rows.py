@@ -1,0 +1,172 @@
+"""Rows of generated circuits from an in-process workshop to a file: in the order of their index, one JSON line each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO, TypeAlias
+
+from pydantic import ValidationError
+
+from app.cli.progress import ProgressBar
+from app.errors import InvalidRequest, UnknownName
+from app.requests import JOB_REQUESTS, GenerateRequest
+from app.workshop import Row, Workshop
+
+#: Takes one finished row.
+Take: TypeAlias = Callable[[Row], None]
+
+#: A workshop keeps a place for every circuit of a call, so a long run asks for so many after each other.
+AT_ONCE = 10_000
+
+#: Option of a request's field where its name is not the field's own.
+_OPTIONS = {"validate": "--validate", "validate_": "--validate", "include_deck": "--deck"}
+
+
+@dataclass
+class Tally:
+    """How far a run is; `seed` is the one that was used."""
+
+    total: int
+    seed: int | None = None
+    counts: dict[str, int] = field(default_factory=lambda: {"ok": 0, "invalid": 0, "error": 0})
+    seconds: float = 0.0
+    is_interrupted: bool = False
+
+    @property
+    def done(self) -> int:
+        """Rows written."""
+        return sum(self.counts.values())
+
+    @property
+    def has_failed(self) -> bool:
+        """The run stopped early, or not one of its circuits could be made."""
+        return self.is_interrupted or (self.done > 0 and self.counts["error"] == self.done)
+
+    def as_json(self) -> dict[str, Any]:
+        """The tally as a JSON object."""
+        counts = {"total": self.total, "done": self.done, **self.counts}
+        return {"seed": self.seed, "counts": counts, "seconds": round(self.seconds, 3)}
+
+    def sentence(self, place: str) -> str:
+        """What happened, for people."""
+        share = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count) or "none"
+        if self.is_interrupted:
+            return f"interrupted: {self.done} of {self.total} circuits are in {place} ({share}); seed {self.seed}"
+        return f"{self.done} circuits in {self.seconds:.1f} s ({share}); seed {self.seed}"
+
+
+def read_request(kind: str, fields: dict[str, Any]) -> GenerateRequest:
+    """The request of job kind `kind` with these fields.
+
+    Raises:
+        InvalidRequest: a field is outside its range; the message names the option.
+        UnknownName: there is no such kind, type or family.
+    """
+    if kind not in JOB_REQUESTS:
+        raise UnknownName("kind of job", kind, JOB_REQUESTS)
+    try:
+        return JOB_REQUESTS[kind].model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        option = _OPTIONS.get(name, "--" + name.replace("_", "-"))
+        raise InvalidRequest(
+            f"{option}: {first['msg']} (got {str(first['input'])[:80]!r})", pointer=f"/{name}"
+        ) from error
+
+
+@contextlib.contextmanager
+def opened_for_text(target: str) -> Iterator[TextIO]:
+    """A text stream to write to: the file `target`, or standard output for ``-``.
+
+    Raises:
+        InvalidRequest: the file cannot be opened for writing.
+    """
+    if target == "-":
+        yield sys.stdout
+        return
+    try:
+        stream = Path(target).open("w", encoding="utf-8")  # noqa: SIM115 - opened apart from `with` to name its errors
+    except OSError as error:
+        raise InvalidRequest(f"--output: {target} cannot be written: {error.strerror or error}") from error
+    with stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def lines_to(target: str) -> Iterator[Take]:
+    """Rows become JSON lines of `target`, as for `opened_for_text`; each line is written whole and at once."""
+    with opened_for_text(target) as stream:
+        yield lambda row: _write_line(stream, row)
+
+
+def _write_line(stream: TextIO, row: Row) -> None:
+    stream.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
+    stream.flush()
+
+
+def generate_rows(
+    workshop: Workshop, kind: str, request: GenerateRequest, sink: AbstractContextManager[Take], bar: ProgressBar
+) -> Tally:
+    """Every row of the request has gone to the sink, in the order of the index; the workshop is closed.
+
+    The sink is entered only when the workshop has accepted the request. Ctrl-C ends the run early: what was made by
+    then has gone to the sink, and the tally says that it was interrupted.
+    """
+    tally = Tally(request.count)
+    started = time.monotonic()
+    # On Ctrl-C asyncio cancels the run, which still hands over its rows and closes the workshop, then raises this.
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_generate(workshop, kind, request, sink, tally, bar))
+    tally.seconds = time.monotonic() - started
+    return tally
+
+
+async def _generate(
+    workshop: Workshop,
+    kind: str,
+    request: GenerateRequest,
+    sink: AbstractContextManager[Take],
+    tally: Tally,
+    bar: ProgressBar,
+) -> None:
+    try:
+        prepared = workshop.prepare(kind, request)
+        tally.seed = prepared.seed
+        with sink as take:
+            for start in range(0, prepared.count, AT_ONCE):
+                indices = range(start, min(start + AT_ONCE, prepared.count))
+                await _hand_over_in_order(workshop.produce(kind, prepared, indices), take, tally, bar)
+    except asyncio.CancelledError:
+        tally.is_interrupted = True
+        raise
+    finally:
+        await workshop.aclose()
+
+
+async def _hand_over_in_order(rows: AsyncIterator[Row], take: Take, tally: Tally, bar: ProgressBar) -> None:
+    early: dict[int, Row] = {}
+
+    def hand_over(row: Row) -> None:
+        take(row)
+        tally.counts[row["status"]] += 1
+
+    try:
+        async for row in rows:
+            early[row["index"]] = row
+            while tally.done in early:
+                hand_over(early.pop(tally.done))
+            bar.advance_to(tally.done + len(early))
+    finally:
+        for index in sorted(early):
+            hand_over(early[index])
+        if isinstance(rows, AsyncGenerator):
+            await rows.aclose()

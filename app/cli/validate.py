@@ -1,0 +1,66 @@
+"""`josephson validate analog|quantum FILE`: what the validators say of one circuit. An invalid one is status 1."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from app.cli import options as o
+from app.cli.door import DONE, FAILED, Door, door_of, read_text, write_document, write_line
+
+File = Annotated[str, typer.Argument(help="A file; - is standard input.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """The command is on the command line."""
+    group = typer.Typer(
+        help="Check one circuit: parse it, apply the rules, run its operating point.", no_args_is_help=True
+    )
+    group.command("analog")(analog)
+    group.command("quantum")(quantum)
+    app.add_typer(group, name="validate")
+
+
+def analog(context: typer.Context, file: File, as_json: o.AsJson = False) -> int:
+    """A SPICE netlist: the electrical rules, then its operating point in ngspice."""
+    return _run(door_of(context), "analog", file, as_json)
+
+
+def quantum(context: typer.Context, file: File, as_json: o.AsJson = False) -> int:
+    """An OpenQASM program: loaded by Qiskit, every angle finite, no qubit idle."""
+    return _run(door_of(context), "quantum", file, as_json)
+
+
+def _run(door: Door, kind: str, file: str, as_json: bool) -> int:
+    from app.requests import MAX_TEXT_LENGTH
+
+    text = read_text(file, MAX_TEXT_LENGTH)
+    verdict = asyncio.run(_verdict(door, kind, text))
+    if as_json:
+        write_document(verdict)
+    else:
+        _print(verdict)
+    return DONE if verdict["status"] == "ok" else FAILED
+
+
+async def _verdict(door: Door, kind: str, text: str) -> Mapping[str, Any]:
+    from app.settings import read_settings
+
+    workshop = door.make_workshop(read_settings())
+    try:
+        return await workshop.validate(kind, text)
+    finally:
+        await workshop.aclose()
+
+
+def _print(verdict: Mapping[str, Any]) -> None:
+    write_line(f"status: {verdict['status']}")
+    for finding in verdict["findings"]:
+        place = f" {finding['where']}:" if "where" in finding else ""
+        hint = f" ({finding['hint']})" if "hint" in finding else ""
+        write_line(f"{finding['severity']}:{place} {finding['message']}{hint} [{finding['code']}]")
+    for name, fact in verdict["facts"].items():
+        write_line(f"{name}: {fact}")

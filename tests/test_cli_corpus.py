@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.analog.spice import parse_spice
+from app.cli import main
+from app.quantum.corpus import read_jsonl
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_an_analog_corpus_is_repaired_counted_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    circuit = {
+        "id": "7", "type": "amplifier", "source": "a book", "ports": ["VIN1", "VOUT1", "VDD", "VSS"],
+        "netlist": "M0 (VOUT1 VIN1 VSS VSS) nmos4\nR0 (VDD VOUT1) resistor\n",
+    }  # fmt: skip
+    (tmp_path / "circuits.jsonl").write_text(json.dumps(circuit) + "\n")
+    target = tmp_path / "repaired.ndjson"
+    assert main(["corpus", "analog", "--source", str(tmp_path), "--output", str(target), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["circuits"] == 1
+    [row] = rows_of(target)
+    assert (row["id"], row["type"]) == ("7", "amplifier")
+    assert len(parse_spice(row["netlist"]).netlist.devices) == 2
+    assert main(["corpus", "analog", "--source", str(tmp_path)]) == 0
+    assert "1 of 1 circuits kept" in capsys.readouterr().err
+
+
+def test_a_quantum_corpus_is_read_counted_and_written_so_that_it_reads_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    program = {
+        "id": "ghz_2", "family": "ghz", "kind": "algorithm", "source": "by hand", "regenerable": True,
+        "qasm": 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\nh q[0];\ncx q[0],q[1];\n',
+    }  # fmt: skip
+    (tmp_path / "circuits.jsonl").write_text(json.dumps(program) + "\n")
+    target = tmp_path / "again" / "circuits.jsonl"
+    target.parent.mkdir()
+    assert main(["corpus", "quantum", "--source", str(tmp_path), "--output", str(target), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"programs": 1, "families": {"ghz": 1}}
+    assert read_jsonl(target.parent)[0].program == read_jsonl(tmp_path)[0].program
+
+
+def test_technologies_are_listed(capsys: pytest.CaptureFixture[str]):
+    assert main(["technology", "list"]) == 0
+    assert capsys.readouterr().out.startswith("generic180")
+    assert main(["technology", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["technologies"][0]["name"] == "generic180"

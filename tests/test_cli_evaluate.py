@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from app.cli.bench import model_folder
+from app.cli.door import Door
+from app.errors import InvalidRequest
+from app.testing import FakeWorkshop
+
+CONFIG = {
+    "name": "fake", "kind": "analog", "language": "device_lines", "parameters": 1,
+    "decoder": {"layers": 1, "width": 8},
+    "training": {
+        "corpus": "nothing", "training_circuits": 1, "held_out_circuits": 1, "split": "by hand", "left_out": {},
+        "command": "josephson train analog", "recipe": {"seed": 1}, "tokens_seen": 1, "seconds": 1,
+        "held_out_nats_per_token": 1.0, "held_out_bits_per_unit": 1.0, "unit": "device",
+    },
+}  # fmt: skip
+
+
+def evaluate(*words: str) -> int:
+    return main(["evaluate", *words], Door(make_workshop=lambda settings: FakeWorkshop()))
+
+
+def test_an_evaluation_counts_every_sample_on_both_sides(capsys: pytest.CaptureFixture[str]):
+    assert evaluate("analog", "--count", "14", "--seeds", "2", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["count"], report["seeds"]) == (14, [1, 2])
+    assert 0 < report["with_grammar"]["all_checks"]["share"] < 1
+    assert report["without_grammar"]["all_checks"] == report["with_grammar"]["all_checks"]
+
+
+def test_an_evaluation_for_people_is_a_line_a_measure(capsys: pytest.CaptureFixture[str]):
+    assert evaluate("quantum", "--count", "7", "--seed", "5") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("fake: 7 samples for each of 1 seeds")
+    assert any(line.startswith("loads_bare") for line in lines)
+    assert not any(line.startswith(("findings", "families")) for line in lines)
+
+
+def test_a_card_is_written_into_the_models_folder_or_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("JOSEPHSON_MODELS_DIR", str(tmp_path))
+    assert evaluate("analog", "--count", "3", "--write-card") == 2
+    assert "is not the folder of a model that could have a card" in capsys.readouterr().err
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "config.json").write_text(json.dumps(CONFIG))
+    assert evaluate("analog", "--count", "3", "--write-card") == 0
+    assert f"written: {tmp_path / 'fake' / 'card.md'}" in capsys.readouterr().err
+    assert "with grammar" in (tmp_path / "fake" / "card.md").read_text()
+
+
+@pytest.mark.parametrize("words", [("--count", "0"), ("--seeds", "0"), ("--temperature", "9")])
+def test_an_evaluation_asked_for_wrongly_is_status_2(words: tuple[str, ...]):
+    assert evaluate("analog", *words) == 2
+
+
+def test_a_benchmark_takes_the_named_analog_model_or_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JOSEPHSON_MODELS_DIR", str(tmp_path))
+    with pytest.raises(InvalidRequest, match=f"no analog model in {tmp_path}; train one with 'josephson train analog'"):
+        model_folder(None)
+    for name, kind in (("a-quantum", "quantum"), ("b-analog", "analog"), ("c-analog", "analog")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"name": name, "kind": kind}))
+    assert model_folder(None).name == "b-analog"
+    assert model_folder("c-analog").name == "c-analog"
+    with pytest.raises(InvalidRequest, match="no analog model named 'a-quantum' in"):
+        model_folder("a-quantum")
+    assert main(["bench", "engine", "--model", "d-analog"]) == 2

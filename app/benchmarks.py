@@ -52,7 +52,7 @@ class _NoState(TensorState):
 
 
 class EndlessGrammar:
-    """Every token may follow but ``<pad>``, ``<begin>`` and ``<end>``: sequences run to their limit at no grammar's cost."""
+    """Every token may follow but ``<pad>``, ``<begin>`` and ``<end>``: sequences run to their limit, free of charge."""
 
     def __init__(self, vocabulary_size: int, device: torch.device) -> None:
         self.vocabulary_size = vocabulary_size
@@ -95,7 +95,9 @@ def bench_engine(checkpoint: Checkpoint, *, batch: int, tokens: int, with_peer: 
     ruled = Prompt((BEGIN,), TopologyConstraint(min_devices=MAX_DEVICES))
     timings = {
         "engine": _time_engine("engine, with grammar", network, grammar, ruled, batch, tokens),
-        "engine_bfloat16": _time_engine("engine, with grammar, bfloat16", network, grammar, ruled, batch, tokens, "bfloat16"),
+        "engine_bfloat16": _time_engine(
+            "engine, with grammar, bfloat16", network, grammar, ruled, batch, tokens, "bfloat16"
+        ),
         "engine_free": _time_engine("engine, without grammar", network, endless, Prompt((BEGIN,), None), batch, tokens),
         "uncached": _time_uncached(network, batch, tokens),
     }
@@ -192,7 +194,7 @@ def _trapezoid(lengths: list[int], seconds: list[float]) -> float:
 
 
 def _time_hugging_face(network: Decoder, batch: int, tokens: int, precision: torch.dtype) -> Timing:
-    """transformers' `generate` with its default key-value cache, sampling at the same temperature."""
+    """`generate` of transformers with its default key-value cache, sampling at the same temperature."""
     peer = llama_twin(network).to(precision)
     ids = torch.full((batch, 1), BEGIN)
     settings: dict[str, Any] = {
@@ -221,11 +223,20 @@ def llama_twin(network: Decoder) -> Any:
     c = network.config
     twin = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=c.vocab, hidden_size=c.width, intermediate_size=c.mlp_width, num_hidden_layers=c.layers,
-            num_attention_heads=c.heads, num_key_value_heads=c.kv_heads, rms_norm_eps=1e-5, tie_word_embeddings=True,
-            max_position_embeddings=1 << 16, rope_theta=c.rotary_base, bos_token_id=BEGIN, eos_token_id=END,
+            vocab_size=c.vocab,
+            hidden_size=c.width,
+            intermediate_size=c.mlp_width,
+            num_hidden_layers=c.layers,
+            num_attention_heads=c.heads,
+            num_key_value_heads=c.kv_heads,
+            rms_norm_eps=1e-5,
+            tie_word_embeddings=True,
+            max_position_embeddings=1 << 16,
+            rope_theta=c.rotary_base,
+            bos_token_id=BEGIN,
+            eos_token_id=END,
             pad_token_id=PAD,
-        )  # fmt: skip
+        )
     ).eval()
     ours = network.state_dict()
     theirs = {"model.embed_tokens.weight": ours["embedding.weight"], "model.norm.weight": ours["final_norm.weight"]}

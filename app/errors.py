@@ -18,10 +18,9 @@
     │   ├── CorpusMissing
     │   ├── ModelDamaged
     │   └── EngineClosed            the batched engine has ended
-    ├── SimulatorFailure            one simulation could not be done; never the circuit's fault alone
-    │   ├── SimulatorCrashed
-    │   └── SimulatorTimeout
-    └── NoLegalToken                a grammar left a sequence without a way on (a defect of the grammar)
+    └── SimulatorFailure            one simulation could not be done; never the circuit's fault alone
+        ├── SimulatorCrashed
+        └── SimulatorTimeout
 
 Each error keeps its facts as attributes. None knows HTTP; `service/problems.py` holds the table from error to status.
 """
@@ -167,7 +166,3 @@ class SimulatorCrashed(SimulatorFailure):
 
 class SimulatorTimeout(SimulatorFailure):
     """The simulator process did not answer within its time and was killed."""
-
-
-class NoLegalToken(JosephsonError):
-    """A grammar left a sequence without a way on."""

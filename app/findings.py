@@ -1,4 +1,4 @@
-"""What is wrong, or worth knowing, about a circuit. A wrong circuit is a result, so findings are values and never raised."""
+"""What is wrong, or worth knowing, about a circuit. A wrong circuit is a result: findings are values, never raised."""
 
 from __future__ import annotations
 

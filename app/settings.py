@@ -55,7 +55,7 @@ class Settings(BaseSettings):
         description="Of the engine's matrix products. bfloat16 is faster where the processor has it; a seed's circuits "
         "are the same on every run of one precision.",
     )
-    engine_slots: int = Field(32, ge=1, le=65_536, description="Sequences that the engine decodes at once.")
+    engine_slots: int = Field(64, ge=1, le=65_536, description="Sequences that the engine decodes at once.")
     threads: int = Field(1, ge=1, le=1_024, description="CPU threads of each model's engine.")
     validator_workers: int = Field(
         default_factory=_cpu_count, ge=1, le=1_024, description="Worker processes for ngspice, and as many for Qiskit."

@@ -21,7 +21,15 @@ import torch
 
 from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.spice import parse_spice
-from app.errors import InvalidRequest, JosephsonError, ModelDamaged, NgspiceMissing, NotASentence, UnknownName
+from app.errors import (
+    EngineClosed,
+    InvalidRequest,
+    JosephsonError,
+    ModelDamaged,
+    NgspiceMissing,
+    NotASentence,
+    UnknownName,
+)
 from app.findings import Finding, has_errors
 from app.generators import Candidate, Generator, Plan, generators
 from app.inference.cache import Precision
@@ -122,7 +130,7 @@ class LocalWorkshop:
         )
         self._tools = ValidationTools(simulator=simulator, qiskit=self._qiskit)
         self._generator_of: dict[str, Generator[Any]] = {entry.kind: entry for entry in generators.values()}
-        self._is_closed = False
+        self.is_closed = False
 
     def _load_models(self, folder: Path) -> None:
         for name in list_models(folder):
@@ -174,6 +182,8 @@ class LocalWorkshop:
 
     def _engine(self, model: _Model) -> Engine:
         with model.lock:
+            if self.is_closed:
+                raise EngineClosed("the workshop is closed")
             if model.engine is None or not model.engine.is_alive:
                 language = model.checkpoint.language
                 model.engine = Engine(
@@ -285,7 +295,7 @@ class LocalWorkshop:
         workers = {"qiskit": self._qiskit.statistics()}
         if self._ngspice is not None:
             workers["ngspice"] = self._ngspice.statistics()
-        ready = bool(self._models) and self._ngspice is not None and not self._damaged and not self._is_closed
+        ready = bool(self._models) and self._ngspice is not None and not self._damaged and not self.is_closed
         return {
             "ready": ready,
             "reasons": reasons,
@@ -300,14 +310,15 @@ class LocalWorkshop:
 
     def close(self) -> None:
         """As `aclose`, for callers without an event loop."""
-        self._is_closed = True
+        self.is_closed = True
         for model in self._models.values():
-            if model.engine is not None:
-                model.engine.close()
+            with model.lock:
+                if model.engine is not None:
+                    model.engine.close()
         for pool in (self._ngspice, self._qiskit):
             if pool is not None:
                 pool.close()
-        self._finishers.shutdown(cancel_futures=True)
+        self._finishers.shutdown()  # what waits there runs, so that every caller hears that the workshop is closed
 
 
 class _HandOver:
@@ -342,6 +353,8 @@ class _Work:
         """The row of one finished sequence; an exception only when the engine itself is down."""
         if isinstance(outcome, BaseException):
             return outcome
+        if self.workshop.is_closed:
+            return EngineClosed("the workshop was closed")
         base: Row = {"index": index, "status": "ok", "seed": self.request.seed, "model": self.request.model}
         began = time.monotonic()
         try:

@@ -16,10 +16,10 @@ ANY_ANGLES = st.floats(-50.0, 50.0, allow_nan=False)
 
 @st.composite
 def programs(draw: st.DrawFn, angles: st.SearchStrategy[float] = ANY_ANGLES, most: int = 24) -> QuantumProgram:
-    """A program of 1 to 6 qubits and 1 to `most` statements."""
+    """A program of 1 to 6 qubits and 1 to `most` statements; the first ones touch every qubit once."""
     width = draw(st.integers(1, min(6, most)))
     names = [name for name, gate in GATES.items() if gate.qubit_count <= width]
-    operations: list[Operation] = []
+    operations = [Operation(draw(st.sampled_from("hxst")), (q,)) for q in draw(st.permutations(range(width)))]
     clbits = 0
     for _ in range(draw(st.integers(0, most - width))):
         name = draw(st.sampled_from((*names, "measure", "reset", "barrier")))
@@ -35,8 +35,4 @@ def programs(draw: st.DrawFn, angles: st.SearchStrategy[float] = ANY_ANGLES, mos
         operations.append(
             Operation(name, qubits, tuple(draw(angles) for _ in range(gate.angle_count if gate else 0)), clbit)
         )
-    used = {qubit for op in operations for qubit in op.qubits}
-    operations += [Operation("h", (qubit,)) for qubit in range(width) if qubit not in used]
-    if not operations:
-        operations.append(Operation("x", (0,)))
     return QuantumProgram(width, clbits, tuple(operations))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +74,13 @@ class Outcomes:
     def wait_for(self, count: int) -> None:
         for _ in range(count):
             assert self._arrived.acquire(timeout=WAIT_S), "the engine settles no more tickets"
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline, "the engine does not get there"
+        time.sleep(0.001)
 
 
 def run(engine: Engine, jobs: Sequence[Job]) -> list[Completion]:
@@ -238,8 +246,7 @@ def test_a_cancelled_sequence_leaves_at_once_and_its_callback_is_never_called(en
     outcomes = Outcomes()
     tickets = [endless.submit(endless_job(index), outcomes.listener(index)) for index in range(9)]
     endless.submit(endless_job(9, max_tokens=20), outcomes.listener(9))
-    while endless.statistics().tokens < 40:
-        pass
+    wait_until(lambda: endless.statistics().tokens >= 40)
     for ticket in tickets:
         endless.cancel(ticket)
     outcomes.wait_for(1)
@@ -254,8 +261,7 @@ def test_closing_settles_every_ticket_with_a_sentence(endless: Engine):
     outcomes = Outcomes()
     for index in range(9):
         endless.submit(endless_job(index), outcomes.listener(index))
-    while endless.statistics().active < 4:
-        pass
+    wait_until(lambda: endless.statistics().active == 4)
     endless.close()
     assert outcomes.calls == 9
     assert {str(outcome) for outcome in outcomes.by_number.values()} == {"the engine was closed"}
@@ -285,8 +291,7 @@ def test_people_are_admitted_before_jobs_and_each_lane_in_its_own_order(endless:
         return on_done
 
     holders = [endless.submit(endless_job(n), outcomes.listener(100 + n)) for n in range(4)]
-    while endless.statistics().active < 4:
-        pass
+    wait_until(lambda: endless.statistics().active == 4)
     for n in range(3):
         endless.submit(endless_job(n, max_tokens=3 + n, lane=1), named(f"job {n}", n))
     for n in range(3):

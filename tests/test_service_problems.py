@@ -12,7 +12,6 @@ from app.errors import (
     InvalidInput,
     InvalidRequest,
     JosephsonError,
-    NoLegalToken,
     NotFound,
     QasmSyntaxError,
     SimulatorCrashed,
@@ -40,7 +39,7 @@ def every_error_class(root: type[JosephsonError] = JosephsonError) -> Iterator[t
 
 
 def test_every_expected_error_has_a_status_of_its_own_kind() -> None:
-    unexpected = {JosephsonError, NoLegalToken}
+    unexpected = {JosephsonError}
     for error_class in every_error_class():
         problem = problem_type_of(error_class.__new__(error_class))
         assert (problem.slug == "internal") == (error_class in unexpected), error_class
@@ -60,7 +59,6 @@ def test_every_expected_error_has_a_status_of_its_own_kind() -> None:
         (errors.ModelDamaged("x"), 503),
         (SimulatorCrashed("x"), 502),
         (SimulatorTimeout("x"), 503),
-        (NoLegalToken("x"), 500),
     ],
 )
 def test_the_table_gives_an_error_its_status(error: JosephsonError, status: int) -> None:

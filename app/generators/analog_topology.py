@@ -40,8 +40,11 @@ class AnalogTopologyGenerator:
         return Plan(prompt, 5 + 7 * constraint.max_devices)
 
     def candidate(self, ids: list[int], request: AnalogGenerateRequest, seen: TrainingIndex | None) -> Candidate:
-        """The netlist at the default technology's sizes, and how near it is to the training circuits."""
-        topology, label = DeviceLines().decode(ids)
+        """The netlist at the default technology's sizes, and how near it is to the training circuits.
+
+        What the bare network wrote (without the grammar) is taken at whatever size it ended.
+        """
+        topology, label = DeviceLines().decode(ids, checks_size=request.grammar)
         technology = technologies[TECHNOLOGY]
         netlist = default_sizes(topology, technology)
         text = write_spice(netlist, title=f"{label}, {len(netlist.devices)} devices")

@@ -39,8 +39,11 @@ class QuantumProgramGenerator:
         return Plan(prompt, 5 + _MOST_TOKENS_A_STATEMENT * statements)
 
     def candidate(self, ids: list[int], request: QuantumGenerateRequest, seen: TrainingIndex | None) -> Candidate:
-        """The program's text in the format asked for, and how near it is to the training programs."""
-        program, family = QasmDomain().decode(ids)
+        """The program's text in the format asked for, and how near it is to the training programs.
+
+        What the bare network wrote (without the grammar) is taken at whatever size it ended.
+        """
+        program, family = QasmDomain().decode(ids, checks_size=request.grammar)
         text = write_qasm3(program) if request.format == "qasm3" else write_qasm2(program)
         fields = {
             "family": family,

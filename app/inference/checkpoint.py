@@ -58,10 +58,11 @@ def save_checkpoint(
     kind: str,
     training: Mapping[str, Any],
 ) -> None:
-    """The folder holds the model with weights rounded to bfloat16; other files in it stay. `seal` it afterwards."""
+    """The folder holds the model with weights rounded to bfloat16, and nothing that was said of an earlier one."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("weights*.safetensors"):
-        old.unlink()
+    for pattern in ("weights*.safetensors", "card.*", "training_index.npz"):
+        for old in folder.glob(pattern):
+            old.unlink()
     config = {
         "format": FORMAT, "name": name, "kind": kind, "language": language.name,
         "decoder": asdict(network.config), "parameters": network.parameter_count(), "training": dict(training),
@@ -79,7 +80,9 @@ def save_checkpoint(
         size += half.nbytes
     for number, shard in enumerate(shards, 1):
         suffix = "" if len(shards) == 1 else f"-{number}"
-        save_file(shard, folder / f"weights{suffix}.safetensors")
+        path = folder / f"weights{suffix}.safetensors"
+        save_file(shard, path)
+        path.chmod(0o644)  # the library makes it the owner's alone, an installed model is everybody's to read
     seal(folder)
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,15 +75,16 @@ class TrainingIndex:
         try:
             with np.load(path, allow_pickle=False) as data:
                 return cls(data["identities"].tolist(), data["labels"], data["owners"], data["counts"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise ModelDamaged(f"model {path.parent.name}: {path.name} cannot be read ({error})") from error
 
     def novelty(self, identity: str, labels: Counter[int]) -> Novelty:
         """Of a circuit with this identity hash and these labels."""
         shared = np.zeros(len(self))
         folded = _folded(labels)
-        for label, count in folded.items():
-            first, last = np.searchsorted(self._labels, [label, label + 1])
+        keys = np.fromiter(folded, np.uint32, len(folded))  # of the postings' own type, else each search copies them
+        firsts, lasts = (np.searchsorted(self._labels, keys, side) for side in ("left", "right"))
+        for first, last, count in zip(firsts, lasts, folded.values(), strict=True):
             shared[self._owners[first:last]] += np.minimum(self._counts[first:last], count)
         union = self._sizes + sum(folded.values()) - shared
         nearest = float((shared / np.maximum(union, 1)).max(initial=0.0))

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from app.nn.taps import Taps
 
-
 #: Added to the mean square before the root in every RMSNorm.
 NORM_EPSILON = 1e-5
 

@@ -92,8 +92,8 @@ class Language(Protocol, Generic[Circuit, Constraint, State]):
         """A sentence, ``<begin>`` to ``<end>``; `label` is the type or family. Raises NotExpressible."""
         ...
 
-    def decode(self, ids: Sequence[int]) -> tuple[Circuit, str]:
-        """The circuit and its label; raises NotASentence."""
+    def decode(self, ids: Sequence[int], *, checks_size: bool = True) -> tuple[Circuit, str]:
+        """The circuit and its label; raises NotASentence. `checks_size` holds the sentence to the size it declares."""
         ...
 
     def prompt(self, constraint: Constraint) -> list[int]:

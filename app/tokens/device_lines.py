@@ -152,8 +152,10 @@ class DeviceLines:
         names.append("<end>")
         return VOCABULARY.ids(names)
 
-    def decode(self, ids: Sequence[int]) -> tuple[Netlist, str]:
+    def decode(self, ids: Sequence[int], *, checks_size: bool = True) -> tuple[Netlist, str]:
         """The circuit and its type. Instances are numbered by SPICE letter in order of appearance.
+
+        Without `checks_size` the declared number of devices need not be true, as in what a bare network writes.
 
         Raises:
             NotASentence: the tokens do not follow the language, or the devices are not as many as declared.
@@ -185,7 +187,7 @@ class DeviceLines:
             letter = KINDS[template.kind].letter
             numbers[letter] += 1
             devices.append(Device(f"{letter}{numbers[letter]}", template.kind, nets))
-        if len(devices) != size:
+        if checks_size and len(devices) != size:
             raise NotASentence(reader.position, f"{len(devices)} devices, {size} were declared")
         if not devices:
             raise NotASentence(reader.position, "no device")

@@ -152,8 +152,10 @@ class QasmDomain:
         ids.append(END)
         return ids
 
-    def decode(self, ids: Sequence[int]) -> tuple[QuantumProgram, str]:
+    def decode(self, ids: Sequence[int], *, checks_size: bool = True) -> tuple[QuantumProgram, str]:
         """The program and its family; as many classical bits as the highest that is written.
+
+        Without `checks_size` the declared size need not be true, as in what a bare network writes.
 
         Raises:
             NotASentence: the tokens do not follow the language or leave the declared width or size.
@@ -167,7 +169,7 @@ class QasmDomain:
         operations: list[Operation] = []
         while not reader.is_at(END):
             operations.append(reader.statement(width))
-        if not (SIZES[bucket - 1] if bucket else 0) < len(operations) <= SIZES[bucket]:
+        if checks_size and not (SIZES[bucket - 1] if bucket else 0) < len(operations) <= SIZES[bucket]:
             raise NotASentence(
                 reader.position, f"{len(operations)} statements do not lie in the declared size {SIZES[bucket]}"
             )

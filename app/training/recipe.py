@@ -58,18 +58,24 @@ def read_recipe(kind: str, name_or_path: str | None = None) -> Recipe:
 
     Raises:
         UnknownName: there is no such recipe.
-        InvalidRequest: the file has an unknown key or is a recipe of another kind.
+        InvalidRequest: the file is not TOML, has an unknown key, lacks one, or is a recipe of another kind.
     """
     name = name_or_path or kind
     path = Path(name) if name.endswith(".toml") else data_path("recipes", f"{name}.toml")
     if not path.is_file():
         raise UnknownName("recipe", name, [p.stem for p in data_path("recipes").glob("*.toml")])
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{path.name} is not TOML: {error}") from error
     network = table.pop("network", {})
     for keys, known in ((table, fields(Recipe)), (network, fields(NetworkShape))):
         for key in keys:
             if key not in {f.name for f in known}:
                 raise InvalidRequest(f"{path.name}: unknown key {key!r}")
+    for key in ("kind", "name", "language", "tokens"):
+        if key not in table:
+            raise InvalidRequest(f"{path.name}: key {key!r} is missing")
     recipe = Recipe(**table, network=NetworkShape(**network))
     if recipe.kind != kind:
         raise InvalidRequest(f"{path.name} is a recipe for {recipe.kind}, not for {kind}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -77,14 +78,14 @@ def train(run: TrainingRun, report: Callable[[Progress], None] | None = None) ->
     result = trainer.run(seconds=run.seconds, report=report)
     if result is None:
         return None
-    devices_per_token = _units(recipe.kind, checks.examples) / max(1, sum(len(s) - 1 for s in held_out))
+    bits = result.held_out_nats / math.log(2) * sum(len(sentence) - 1 for sentence in held_out)
     facts = {
         "corpus": told, "training_circuits": len(stream.examples), "held_out_circuits": len(checks.examples),
         "left_out": dict(stream.left_out),
         "split": "by isomorphism class" if recipe.kind == "analog" else "by skeleton",
         "recipe": recipe.as_json(), "tokens_seen": result.tokens, "seconds": round(result.seconds),
-        "held_out_nats_per_token": round(result.held_out_nats, 4),
-        "held_out_bits_per_unit": round(result.held_out_nats / 0.693147 / devices_per_token, 3),
+        "held_out_nats_per_token": round(result.held_out_nats, 4) if held_out else None,
+        "held_out_bits_per_unit": round(bits / _units(recipe.kind, checks.examples), 3) if held_out else None,
         "unit": "device" if recipe.kind == "analog" else "statement", "history": result.history,
         "command": _command(run),
     }  # fmt: skip

@@ -121,8 +121,8 @@ class Trainer:
             return [(torch.optim.AdamW(groups, lr=r.learning_rate, betas=(0.9, 0.95)), r.learning_rate)]
         if not hasattr(torch.optim, "Muon"):
             raise Unavailable(
-                f"recipe {r.name}: a matrix_learning_rate asks for the Muon optimizer, which torch {torch.__version__} lacks; "
-                "install torch 2.9 or newer, or set matrix_learning_rate = 0"
+                f"recipe {r.name}: a matrix_learning_rate asks for the Muon optimizer, which torch {torch.__version__} "
+                "lacks; install torch 2.9 or newer, or set matrix_learning_rate = 0"
             )
         adam = torch.optim.AdamW(rest, lr=r.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
         muon = torch.optim.Muon(

@@ -199,8 +199,8 @@ def _card_text(config: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         "",
         f"{report['count']} samples for each of the seeds {', '.join(map(str, report['seeds']))}, temperature "
         f"{report['temperature']}, nothing asked for, nothing discarded. With the grammar the structural lines are "
-        "guarantees and not scores; the right column shows what the network alone has learnt, taken at whatever size it ended. Intervals are 95 % "
-        "(Wilson).",
+        "guarantees and not scores; the right column shows what the network alone has learnt, taken "
+        "at whatever size it ended. Intervals are 95 % (Wilson).",
         "",
         f"Command: `josephson evaluate {config['kind']} --count {report['count']} "
         f"--seeds {len(report['seeds'])} --write-card`",

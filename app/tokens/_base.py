@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -109,6 +109,16 @@ class TensorState:
     """Base of grammar states: every attribute named in `FIELDS` is a tensor whose first axis is the row."""
 
     FIELDS: tuple[str, ...] = ()
+
+    def first(self, rows: int) -> Self:
+        """The same state seen through its first `rows` rows; views are kept, for slicing has its cost."""
+        views: dict[int, Self] = self.__dict__.setdefault("_views", {})
+        if rows not in views:
+            view = object.__new__(type(self))
+            for name in self.FIELDS:
+                setattr(view, name, getattr(self, name)[:rows])
+            views[rows] = view
+        return views[rows]
 
     def put(self, row: int, one: TensorState) -> None:
         """Row `row` becomes the single row of `one`."""

@@ -371,51 +371,53 @@ class DeviceLineGrammar:
 
     def mask(self, state: DeviceLineState, rows: int) -> Tensor:
         """Bool [rows, vocabulary]: the tokens that may follow."""
-        mask = self._phases[state.phase[:rows]] & state.allowed[:rows]
+        here = state.first(rows)
+        mask = self._phases[here.phase] & here.allowed
         every = torch.arange(rows, device=self.device)
-        mask[:, LOW_START:KIND_START] &= state.low_digits[every, state.size_high[:rows]]
-        slack = (state.numbers[:rows] @ self._slacks)[:, None]
-        mask[:, KIND_START:NET_START] &= (slack + self._kind_slacks[state.case_kind[:rows]]).amin(-1) >= 0
-        possible = (slack + self._code_slacks[state.case_net[:rows]]).amin(-1) >= 0
-        mask[:, NET_START:] &= possible.gather(1, state.code[:rows])
-        mask[:, NET_START:] &= self._internal_number <= state.used[:rows, None]
-        return mask.scatter_(1, state.forbidden[:rows], False)
+        mask[:, LOW_START:KIND_START] &= here.low_digits[every, here.size_high]
+        slack = (here.numbers @ self._slacks)[:, None]
+        mask[:, KIND_START:NET_START] &= (slack + self._kind_slacks[here.case_kind]).amin(-1) >= 0
+        possible = (slack + self._code_slacks[here.case_net]).amin(-1) >= 0
+        mask[:, NET_START:] &= possible.gather(1, here.code)
+        mask[:, NET_START:] &= self._internal_number <= here.used[:, None]
+        return mask.scatter_(1, here.forbidden, False)
 
     def advance(self, state: DeviceLineState, tokens: Tensor) -> None:
         """Each of the first len(tokens) rows has taken its token."""
         rows = len(tokens)
-        phase, numbers = state.phase[:rows], state.numbers[:rows]
+        here = state.first(rows)
+        phase, numbers = here.phase, here.numbers
         is_net, is_kind = phase == _Phase.NET, phase == _Phase.KIND
 
         # the size says how many devices come after the first
-        high = torch.where(phase == _Phase.HIGH, tokens - HIGH_START, state.size_high[:rows])
+        high = torch.where(phase == _Phase.HIGH, tokens - HIGH_START, here.size_high)
         later = (high * _BASE + tokens - (LOW_START + 1))[:, None] * numbers[:, _N.DEVICE : _N.LATER]
         is_low = (phase == _Phase.LOW)[:, None]
         numbers[:, _N.LATER : _N.PINS] = torch.where(is_low, later, numbers[:, _N.LATER : _N.PINS])
-        state.size_high[:rows] = high
+        here.size_high[:] = high
 
         # a net: what its code and the pin's class add to the numbers, its next code, and its place on the line
         net = (tokens - NET_START).clamp(0)[:, None]
-        code = state.code[:rows].gather(1, net)[:, 0]
-        pin_class = state.case_net[:rows] >> 1
+        code = here.code.gather(1, net)[:, 0]
+        pin_class = here.case_net >> 1
         numbers += self._change[code, pin_class] * is_net[:, None]
-        state.code[:rows].scatter_(1, net, torch.where(is_net, self._following[code, pin_class], code)[:, None])
-        state.used[:rows] += is_net & (code == _Code.UNOPENED)
-        line, place = state.line[:rows], state.pin[:rows, None]
+        here.code.scatter_(1, net, torch.where(is_net, self._following[code, pin_class], code)[:, None])
+        here.used += is_net & (code == _Code.UNOPENED)
+        line, place = here.line, here.pin[:, None]
         line.scatter_(1, place, torch.where(is_net[:, None], net, line.gather(1, place)))
 
         # a kind opens a line and may serve a required supply
         opened = (tokens - KIND_START).clamp(0, len(TEMPLATES) - 1)
-        template = torch.where(is_kind, opened, state.template[:rows])
-        state.template[:rows] = template
+        template = torch.where(is_kind, opened, here.template)
+        here.template[:] = template
         on_supply = self._on_supply[template]
         rail = self._rail[template][:, None]
-        rail_code = state.code[:rows].gather(1, rail)[:, 0]
+        rail_code = here.code.gather(1, rail)[:, 0]
         serves = is_kind & (on_supply == 1) & (rail_code == _Code.REQUIRED_SUPPLY)
         numbers[:, _N.REQUIRED] -= serves.float()
-        state.code[:rows].scatter_(1, rail, torch.where(serves, int(_Code.CLOSED), rail_code)[:, None])
+        here.code.scatter_(1, rail, torch.where(serves, int(_Code.CLOSED), rail_code)[:, None])
         untouched = torch.where(
-            is_kind, (1 - state.is_first[:rows]) * (1 - on_supply), numbers[:, _N.UNTOUCHED].clamp(0).long()
+            is_kind, (1 - here.is_first) * (1 - on_supply), numbers[:, _N.UNTOUCHED].clamp(0).long()
         )
 
         # the pin that is due now, unless the device is complete
@@ -423,7 +425,7 @@ class DeviceLineGrammar:
         ends = is_net & (pin >= self._width[template])
         writes = (is_kind | is_net) & ~ends
         pin = pin * writes
-        state.pin[:rows] = pin
+        here.pin[:] = pin
         due = self._positions[template * (_MAX_WIDTH + 1) + pin]
         has_later = numbers[:, _N.LATER] > 0
         numbers.copy_(torch.where(ends[:, None], numbers @ self._settling, numbers))
@@ -432,14 +434,14 @@ class DeviceLineGrammar:
         numbers[:, _N.UNTOUCHED] = untouched.float()
         partners = due[:, 3:]
         taken = line.gather(1, partners.clamp(0)) + NET_START
-        state.forbidden[:rows] = torch.where((partners >= 0) & writes[:, None], taken, BEGIN)
-        state.code[:rows] = torch.where(ends[:, None], self._settled[state.code[:rows]], state.code[:rows])
-        state.is_first[:rows] *= ~ends
-        required = state.code[:rows, : len(SUPPLY_NETS)] == _Code.REQUIRED_SUPPLY
-        state.case_kind[:rows] = state.is_first[:rows] * 4 + (required * self._supply_cases).sum(-1)
-        state.case_net[:rows] = due[:, 2] * 2 + untouched
+        here.forbidden[:] = torch.where((partners >= 0) & writes[:, None], taken, BEGIN)
+        here.code[:] = torch.where(ends[:, None], self._settled[here.code], here.code)
+        here.is_first *= ~ends
+        required = here.code[:, : len(SUPPLY_NETS)] == _Code.REQUIRED_SUPPLY
+        here.case_kind[:] = here.is_first * 4 + (required * self._supply_cases).sum(-1)
+        here.case_net[:] = due[:, 2] * 2 + untouched
         ended = torch.where(has_later, int(_Phase.KIND), int(_Phase.END))
-        state.phase[:rows] = torch.where(ends, ended, self._next_phase[phase])
+        here.phase[:] = torch.where(ends, ended, self._next_phase[phase])
 
 
 assert MAX_DEVICES < _BASE * _BASE, "two size digits hold every size"

@@ -167,97 +167,95 @@ class QasmDomainGrammar:
 
     def mask(self, state: QasmDomainState, rows: int) -> Tensor:
         """Bool [rows, vocabulary]: the tokens that may follow."""
-        mask = self._phases[state.phase[:rows]] & state.allowed[:rows]
-        width, idle, left = state.width[:rows, None], state.idle[:rows], state.left[:rows, None]
-        idle_count = state.idle_count[:rows, None]
+        here = state.first(rows)
+        mask = self._phases[here.phase] & here.allowed
+        width, idle, left = here.width[:, None], here.idle, here.left[:, None]
+        idle_count = here.idle_count[:, None]
 
         # sizes that hold a statement for every qubit
-        mask[:, SIZE_START:OPERATION_START] &= torch.minimum(self._bounds, state.limit[:rows, None]) >= width
+        mask[:, SIZE_START:OPERATION_START] &= torch.minimum(self._bounds, here.limit[:, None]) >= width
 
         # statements: as many qubits as the gate needs; the last statements are for untouched qubits
         must_touch = idle_count > left - 1
         declared = self._numbers < width
-        degree = (state.neighbours[:rows] > 0) & declared
-        near_idle = state.idle_near[:rows] > idle
+        degree = (here.neighbours > 0) & declared
+        near_idle = here.idle_near > idle
         has_pair = torch.where(must_touch, degree & (idle | near_idle), degree).any(-1, keepdim=True)
         operations = (self._qubits <= width) & (left > 0) & ((self._qubits < 2) | has_pair)
         operations[:, _BARRIER] &= ~must_touch[:, 0]
         mask[:, OPERATION_START:QUBIT_START] &= operations
-        mask[:, END] &= (state.phase[:rows] != _Phase.STATEMENT) | ((state.owed[:rows] <= 0) & (idle_count[:, 0] == 0))
+        mask[:, END] &= (here.phase != _Phase.STATEMENT) | ((here.owed <= 0) & (idle_count[:, 0] == 0))
 
         # qubits: below the width, distinct, coupled to the first; one of them untouched where it must be. The statement
         # has begun, so `left` no longer counts it.
-        operand = state.operand[:rows, None]
-        line = state.line[:rows]
-        arity = self._qubits[state.operation[:rows]][:, None]
+        operand = here.operand[:, None]
+        line = here.line
+        arity = self._qubits[here.operation][:, None]
         must_touch = idle_count > left
         first = torch.where(must_touch, idle | (near_idle & (arity >= 2)), declared) & (degree | (arity < 2))
-        partners = state.coupled[torch.arange(rows, device=self.device), line[:, 0]] > 0
+        partners = here.coupled[torch.arange(rows, device=self.device), line[:, 0]] > 0
         later = declared & partners & (self._numbers != line[:, :1])
         later &= (operand < 2) | (self._numbers != line[:, 1:2])
         later &= idle | ~must_touch | (operand + 1 < arity)
         mask[:, QUBIT_START:CLBIT_START] &= torch.where(operand == 0, first, later)
 
         # classical bits: as many as qubits, or one more than so far
-        mask[:, CLBIT_START:GRID_START] &= (self._clbits < width) | (
-            self._clbits <= state.highest_clbit[:rows, None] + 1
-        )
+        mask[:, CLBIT_START:GRID_START] &= (self._clbits < width) | (self._clbits <= here.highest_clbit[:, None] + 1)
         return mask
 
     def advance(self, state: QasmDomainState, tokens: Tensor) -> None:
         """Each of the first len(tokens) rows has taken its token."""
         rows = len(tokens)
-        phase = state.phase[:rows].clone()
+        here = state.first(rows)
+        phase = here.phase.clone()
         is_width, is_size = phase == _Phase.WIDTH, phase == _Phase.SIZE
         begins = (phase == _Phase.STATEMENT) & (tokens != END)
         is_qubit, is_angle, is_fine = phase == _Phase.QUBIT, phase == _Phase.ANGLE, phase == _Phase.FINE
 
         # header
-        width = torch.where(is_width, tokens - WIDTH_START + 1, state.width[:rows])
-        state.width[:rows] = width
-        state.idle[:rows] |= is_width[:, None] & (self._numbers < width[:, None])
-        state.idle_count[:rows] += width * is_width
+        width = torch.where(is_width, tokens - WIDTH_START + 1, here.width)
+        here.width[:] = width
+        here.idle |= is_width[:, None] & (self._numbers < width[:, None])
+        here.idle_count += width * is_width
         bucket = (tokens - SIZE_START).clamp(0, len(SIZES) - 1)
-        left = torch.where(is_size, torch.minimum(self._bounds[bucket], state.limit[:rows]), state.left[:rows])
-        owed = torch.where(is_size, self._least[bucket], state.owed[:rows])
-        state.left[:rows], state.owed[:rows] = left - begins.long(), owed - begins.long()
+        left = torch.where(is_size, torch.minimum(self._bounds[bucket], here.limit), here.left)
+        owed = torch.where(is_size, self._least[bucket], here.owed)
+        here.left[:], here.owed[:] = left - begins.long(), owed - begins.long()
 
         # a statement and its qubits
-        operation = torch.where(
-            begins, (tokens - OPERATION_START).clamp(0, len(OPERATIONS) - 1), state.operation[:rows]
-        )
-        state.operation[:rows] = operation
-        state.angles_left[:rows] = torch.where(begins, self._angles[operation], state.angles_left[:rows])
+        operation = torch.where(begins, (tokens - OPERATION_START).clamp(0, len(OPERATIONS) - 1), here.operation)
+        here.operation[:] = operation
+        here.angles_left[:] = torch.where(begins, self._angles[operation], here.angles_left)
         qubit = (tokens - QUBIT_START).clamp(0, MAX_QUBITS - 1)[:, None]
-        was_idle = state.idle[:rows].gather(1, qubit)[:, 0] & is_qubit
-        state.idle[:rows].scatter_(1, qubit, (state.idle[:rows].gather(1, qubit)[:, 0] & ~is_qubit)[:, None])
-        state.idle_count[:rows] -= was_idle.long()
-        lost = state.coupled[torch.arange(rows, device=self.device), qubit[:, 0]] * was_idle[:, None]
-        declared = torch.minimum(state.neighbours[:rows], width[:, None])
-        state.idle_near[:rows] = torch.where(is_width[:, None], declared, state.idle_near[:rows] - lost)
-        operand = torch.where(begins, torch.zeros_like(state.operand[:rows]), state.operand[:rows])
+        was_idle = here.idle.gather(1, qubit)[:, 0] & is_qubit
+        here.idle.scatter_(1, qubit, (here.idle.gather(1, qubit)[:, 0] & ~is_qubit)[:, None])
+        here.idle_count -= was_idle.long()
+        lost = here.coupled[torch.arange(rows, device=self.device), qubit[:, 0]] * was_idle[:, None]
+        declared = torch.minimum(here.neighbours, width[:, None])
+        here.idle_near[:] = torch.where(is_width[:, None], declared, here.idle_near - lost)
+        operand = torch.where(begins, torch.zeros_like(here.operand), here.operand)
         place = operand.clamp(max=_MOST_OPERANDS - 1)[:, None]
-        held = state.line[:rows].gather(1, place)
-        state.line[:rows].scatter_(1, place, torch.where(is_qubit[:, None], qubit, held))
+        held = here.line.gather(1, place)
+        here.line.scatter_(1, place, torch.where(is_qubit[:, None], qubit, held))
         operand = operand + is_qubit.long()
-        state.operand[:rows] = operand
-        clbit = torch.where(phase == _Phase.CLBIT, tokens - CLBIT_START, state.highest_clbit[:rows])
-        state.highest_clbit[:rows] = torch.maximum(state.highest_clbit[:rows], clbit)
+        here.operand[:] = operand
+        clbit = torch.where(phase == _Phase.CLBIT, tokens - CLBIT_START, here.highest_clbit)
+        here.highest_clbit[:] = torch.maximum(here.highest_clbit, clbit)
 
         # angles: exact in one token, else coarse then fine
         is_coarse = is_angle & (tokens >= BIN_START)
-        state.angles_left[:rows] -= ((is_angle & ~is_coarse) | is_fine).long()
+        here.angles_left -= ((is_angle & ~is_coarse) | is_fine).long()
 
         wants_qubit = operand < self._qubits[operation]
         wants_clbit = (operation == _MEASURE) & (phase != _Phase.CLBIT)
-        wants_angle = state.angles_left[:rows] > 0
+        wants_angle = here.angles_left > 0
         inside = torch.where(wants_angle, int(_Phase.ANGLE), int(_Phase.STATEMENT))
         inside = torch.where(is_coarse, int(_Phase.FINE), inside)
         inside = torch.where(wants_clbit, int(_Phase.CLBIT), inside)
         inside = torch.where(wants_qubit, int(_Phase.QUBIT), inside)
         header = torch.where(phase < _Phase.STATEMENT, phase + 1, inside)
         finished = (phase == _Phase.DONE) | ((phase == _Phase.STATEMENT) & (tokens == END))
-        state.phase[:rows] = torch.where(finished, int(_Phase.DONE), header)
+        here.phase[:] = torch.where(finished, int(_Phase.DONE), header)
 
 
 assert len(GRID) == BIN_START - GRID_START, "the exact angles are one run of the vocabulary"

@@ -151,8 +151,12 @@ def test_ctrl_c_leaves_a_file_of_whole_rows_and_says_how_many(tmp_path: Path, ca
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=press_ctrl_c).start()
-    assert run("generate", "analog", "--count", "100000", "-o", str(target), workshop=Slow(delay_s=0.01)) == 1
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
+    try:
+        threading.Thread(target=press_ctrl_c).start()
+        assert run("generate", "analog", "--count", "100000", "-o", str(target), workshop=Slow(delay_s=0.01)) == 1
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     made = len(rows_of(target))
     assert 3 <= made < 100_000
     assert f"interrupted: {made} of 100000 circuits are in {target}" in capsys.readouterr().err

@@ -50,6 +50,10 @@ _BASE = 16
 _MAX_WIDTH = max(template.width for template in TEMPLATES)
 _MAX_PARTNERS = 2
 
+#: One place more than there are nets, and than a line has, for what a token or a pin does not have.
+_NO_NET = _NETS
+_NO_PARTNER = _MAX_WIDTH
+
 
 class _Phase(IntEnum):
     """What is due next."""
@@ -77,6 +81,7 @@ class _Code(IntEnum):
     UNUSED = 8  # a named net that may be used
     NAMED_FRESH = 9  # a named net that the current device uses first
     REQUIRED_SUPPLY = 10  # a supply that must still be used; supplies connect from the start
+    NOTHING = 11  # no net at all
 
 
 _CODES = len(_Code)
@@ -178,6 +183,7 @@ def _transitions() -> tuple[Tensor, Tensor]:
     rule(_C.UNUSED, _C.NAMED_FRESH)
     rule(_C.NAMED_FRESH, _C.NAMED_FRESH)
     rule(_C.REQUIRED_SUPPLY, _C.CLOSED, REQUIRED=-1, UNTOUCHED=-1)
+    rule(_C.NOTHING, _C.NOTHING)
     classes = torch.tensor([0, 1] + [0] * (_PIN_CLASSES - 2))
     return following[:, classes], change[:, classes]
 
@@ -226,9 +232,9 @@ def _code_slacks(change: Tensor, slacks: Tensor) -> Tensor:
 
 
 def _positions() -> Tensor:
-    """[kinds * (width + 1), 5], for a pin that is due: pins after it, driving ones of those, class, partners or -1."""
+    """[kinds * (width + 1), 5], for a pin that is due: pins after it, driving ones of those, class, partners."""
     table = torch.zeros(len(TEMPLATES), _MAX_WIDTH + 1, 3 + _MAX_PARTNERS, dtype=torch.int64)
-    table[..., 3:] = -1
+    table[..., 3:] = _NO_PARTNER
     for number, template in enumerate(TEMPLATES):
         for pin in range(template.width):
             partners = [first for first, second in template.distinct if second == pin]
@@ -236,6 +242,25 @@ def _positions() -> Tensor:
             row = [len(after), sum(after), _pin_class(template, pin), *partners]
             table[number, pin, : len(row)] = torch.tensor(row)
     return table.flatten(0, 1)
+
+
+def _token_tables() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For every token: what a size digit adds to the devices after the first, the high digit, the kind, the net.
+
+    Zero where a token has no such thing, `_NO_NET` for the net. The net of a kind is the supply that it implies.
+    """
+    digit = torch.zeros(_VOCAB)
+    high, kind = torch.zeros(_VOCAB, dtype=torch.int64), torch.zeros(_VOCAB, dtype=torch.int64)
+    net = torch.full((_VOCAB,), _NO_NET)
+    for value in range(_BASE):
+        digit[HIGH_START + value], digit[LOW_START + value] = value * _BASE, value - 1
+        high[HIGH_START + value] = value
+    for number, template in enumerate(TEMPLATES):
+        rail = _rail(template)
+        kind[KIND_START + number] = number
+        net[KIND_START + number] = _NO_NET if rail is None else rail
+    net[NET_START:] = torch.arange(_NETS)
+    return digit, high, kind, net
 
 
 def _closing_capacity(allowed: list[Template]) -> tuple[int, int]:
@@ -269,9 +294,11 @@ class DeviceLineState(TensorState):
 
         self.phase = ints() + int(_Phase.DONE)
         self.numbers = torch.zeros(rows, _NUMBERS, device=device)
-        self.code = ints(_NETS)
+        self.code = ints(_NETS + 1)
+        self.code[:, _NO_NET] = int(_Code.NOTHING)
         self.used, self.template, self.pin, self.size_high = ints(), ints(), ints(), ints()
-        self.line = ints(_MAX_WIDTH)
+        self.line = ints(_MAX_WIDTH + 1)
+        self.line[:, _NO_PARTNER] = BEGIN - NET_START
         self.is_first, self.case_kind, self.case_net = ints(), ints(), ints()
         self.forbidden = ints(_MAX_PARTNERS) + BEGIN
         self.low_digits = torch.zeros(rows, _BASE, _BASE, dtype=torch.bool, device=device)
@@ -295,9 +322,7 @@ class DeviceLineGrammar:
         self._code_slacks = _code_slacks(change, slacks).to(device)
         self._positions = _positions().to(device)
         self._width = torch.tensor([template.width for template in TEMPLATES], device=device)
-        rails = [_rail(template) for template in TEMPLATES]
-        self._on_supply = torch.tensor([int(rail is not None) for rail in rails], device=device)
-        self._rail = torch.tensor([rail or 0 for rail in rails], device=device)
+        self._digit, self._high_digit, self._kind_of_token, self._net_of_token = (t.to(device) for t in _token_tables())
         self._supply_cases = torch.tensor([2, 1], device=device)
         phases = torch.zeros(len(_Phase), _VOCAB, dtype=torch.bool)
         phases[_Phase.TYPE, TYPE_START:HIGH_START] = True
@@ -378,7 +403,7 @@ class DeviceLineGrammar:
         slack = (here.numbers @ self._slacks)[:, None]
         mask[:, KIND_START:NET_START] &= (slack + self._kind_slacks[here.case_kind]).amin(-1) >= 0
         possible = (slack + self._code_slacks[here.case_net]).amin(-1) >= 0
-        mask[:, NET_START:] &= possible.gather(1, here.code)
+        mask[:, NET_START:] &= possible.gather(1, here.code[:, :_NETS])
         mask[:, NET_START:] &= self._internal_number <= here.used[:, None]
         return mask.scatter_(1, here.forbidden, False)
 
@@ -390,56 +415,40 @@ class DeviceLineGrammar:
         is_net, is_kind = phase == _Phase.NET, phase == _Phase.KIND
 
         # the size says how many devices come after the first
-        high = torch.where(phase == _Phase.HIGH, tokens - HIGH_START, here.size_high)
-        later = (high * _BASE + tokens - (LOW_START + 1))[:, None] * numbers[:, _N.DEVICE : _N.LATER]
-        is_low = (phase == _Phase.LOW)[:, None]
-        numbers[:, _N.LATER : _N.PINS] = torch.where(is_low, later, numbers[:, _N.LATER : _N.PINS])
-        here.size_high[:] = high
+        numbers[:, _N.LATER : _N.PINS] += self._digit[tokens][:, None] * numbers[:, _N.DEVICE : _N.LATER]
+        here.size_high.copy_(self._high_digit[tokens])
 
-        # a net: what its code and the pin's class add to the numbers, its next code, and its place on the line
-        net = (tokens - NET_START).clamp(0)[:, None]
+        # a net, or the supply that a kind implies: what its code and the pin's class add to the numbers, its next code,
+        # and its place on the line (a kind's place is overwritten by the first net of its line)
+        numbers[:, _N.UNTOUCHED] = torch.where(is_kind, 1.0 - here.is_first, numbers[:, _N.UNTOUCHED])
+        net = self._net_of_token[tokens][:, None]
         code = here.code.gather(1, net)[:, 0]
         pin_class = here.case_net >> 1
-        numbers += self._change[code, pin_class] * is_net[:, None]
-        here.code.scatter_(1, net, torch.where(is_net, self._following[code, pin_class], code)[:, None])
-        here.used += is_net & (code == _Code.UNOPENED)
-        line, place = here.line, here.pin[:, None]
-        line.scatter_(1, place, torch.where(is_net[:, None], net, line.gather(1, place)))
-
-        # a kind opens a line and may serve a required supply
-        opened = (tokens - KIND_START).clamp(0, len(TEMPLATES) - 1)
-        template = torch.where(is_kind, opened, here.template)
-        here.template[:] = template
-        on_supply = self._on_supply[template]
-        rail = self._rail[template][:, None]
-        rail_code = here.code.gather(1, rail)[:, 0]
-        serves = is_kind & (on_supply == 1) & (rail_code == _Code.REQUIRED_SUPPLY)
-        numbers[:, _N.REQUIRED] -= serves.float()
-        here.code.scatter_(1, rail, torch.where(serves, int(_Code.CLOSED), rail_code)[:, None])
-        untouched = torch.where(
-            is_kind, (1 - here.is_first) * (1 - on_supply), numbers[:, _N.UNTOUCHED].clamp(0).long()
-        )
+        numbers += self._change[code, pin_class]
+        here.code.scatter_(1, net, self._following[code, pin_class][:, None])
+        here.used += code == _Code.UNOPENED
+        here.line.scatter_(1, here.pin[:, None], net)
+        template = torch.where(is_kind, self._kind_of_token[tokens], here.template)
+        here.template.copy_(template)
 
         # the pin that is due now, unless the device is complete
-        pin = (place[:, 0] + 1) * is_net
+        pin = (here.pin + 1) * is_net
         ends = is_net & (pin >= self._width[template])
         writes = (is_kind | is_net) & ~ends
-        pin = pin * writes
-        here.pin[:] = pin
+        pin *= writes
+        here.pin.copy_(pin)
         due = self._positions[template * (_MAX_WIDTH + 1) + pin]
         has_later = numbers[:, _N.LATER] > 0
         numbers.copy_(torch.where(ends[:, None], numbers @ self._settling, numbers))
-        numbers[:, _N.PINS : _N.UNTOUCHED] = (due[:, :2] * writes[:, None]).float()
-        untouched = untouched * writes
-        numbers[:, _N.UNTOUCHED] = untouched.float()
-        partners = due[:, 3:]
-        taken = line.gather(1, partners.clamp(0)) + NET_START
-        here.forbidden[:] = torch.where((partners >= 0) & writes[:, None], taken, BEGIN)
+        numbers[:, _N.PINS : _N.UNTOUCHED] = due[:, :2] * writes[:, None]
+        untouched = numbers[:, _N.UNTOUCHED].clamp(0) * writes
+        numbers[:, _N.UNTOUCHED] = untouched
+        torch.add(here.line.gather(1, due[:, 3:]), NET_START, out=here.forbidden)
         here.code[:] = torch.where(ends[:, None], self._settled[here.code], here.code)
         here.is_first *= ~ends
         required = here.code[:, : len(SUPPLY_NETS)] == _Code.REQUIRED_SUPPLY
         here.case_kind[:] = here.is_first * 4 + (required * self._supply_cases).sum(-1)
-        here.case_net[:] = due[:, 2] * 2 + untouched
+        here.case_net.copy_(due[:, 2] * 2 + untouched)
         ended = torch.where(has_later, int(_Phase.KIND), int(_Phase.END))
         here.phase[:] = torch.where(ends, ended, self._next_phase[phase])
 

@@ -46,7 +46,6 @@ from app.simulators.ngspice import ngspice_pool
 from app.simulators.operating_point import OperatingPointSimulator
 from app.simulators.processes import ProcessLimits, WorkerPool
 from app.technologies._base import technologies
-from app.tokens._base import languages
 from app.validators._base import Subject, ValidationTools, Verdict, validators
 from app.workshop import Row
 
@@ -156,9 +155,7 @@ class LocalWorkshop:
         """The request with its seed drawn and its model named; raises InvalidInput or ModelDamaged."""
         if kind not in JOB_REQUESTS:
             raise UnknownName("job kind", kind, JOB_REQUESTS, pointer="/kind")
-        generator = self._generator_of[kind]
-        plan = generator.plan(request)
-        languages[generator.language].grammar(torch.device("cpu")).start(plan.prompt.constraint)
+        self._generator_of[kind].plan(request)
         model = self._model_for(kind, request.model)
         seed = secrets.randbelow(2**53) if request.seed is None else request.seed
         return request.model_copy(update={"seed": seed, "model": model.checkpoint.name})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+
+import torch
 
 from app.inference.engine import Prompt
 from app.measures.novelty import TrainingIndex
 from app.registry import Registry
+from app.tokens._base import Grammar, Language
 from app.validators._base import Subject
 
 Request = TypeVar("Request", contravariant=True)
@@ -43,6 +46,13 @@ class Generator(Protocol[Request]):
     def candidate(self, ids: list[int], request: Request, seen: TrainingIndex | None) -> Candidate:
         """The circuit of a sentence; raises NotASentence."""
         ...
+
+
+def satisfiable(language: Language[Any, Any, Any], constraint: Hashable) -> Grammar[Any, Any]:
+    """The language's grammar; raises InvalidRequest where no sentence can satisfy the constraint."""
+    grammar = language.grammar(torch.device("cpu"))
+    grammar.start(constraint)
+    return grammar
 
 
 #: Generators by name; one a file. `kind` of each is a job kind such as ``analog.generate``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.analog.canonical import canonical_hash, wl_labels
 from app.analog.spice import write_spice
-from app.generators._base import Candidate, Plan, generators
+from app.generators._base import Candidate, Plan, generators, satisfiable
 from app.inference.engine import Prompt
 from app.measures.novelty import TrainingIndex
 from app.requests import AnalogGenerateRequest
@@ -37,7 +37,7 @@ class AnalogTopologyGenerator:
         )
         language = DeviceLines()
         prompt = Prompt(tuple(language.prompt(constraint)), constraint, request.grammar)
-        return Plan(prompt, 5 + 7 * constraint.max_devices)
+        return Plan(prompt, satisfiable(language, constraint).longest(constraint))
 
     def candidate(self, ids: list[int], request: AnalogGenerateRequest, seen: TrainingIndex | None) -> Candidate:
         """The netlist at the default technology's sizes, and how near it is to the training circuits.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.errors import InvalidRequest
-from app.generators._base import Candidate, Plan, generators
+from app.generators._base import Candidate, Plan, generators, satisfiable
 from app.inference.engine import Prompt
 from app.measures.novelty import TrainingIndex
 from app.quantum.qasm import write_qasm2, write_qasm3
@@ -14,8 +14,6 @@ from app.validators._base import Subject
 
 #: Most statements where a request does not say: about what fits the training context.
 DEFAULT_MAX_STATEMENTS = 256
-
-_MOST_TOKENS_A_STATEMENT = 11
 
 
 class QuantumProgramGenerator:
@@ -36,7 +34,7 @@ class QuantumProgramGenerator:
         )
         language = QasmDomain()
         prompt = Prompt(tuple(language.prompt(constraint)), constraint, request.grammar)
-        return Plan(prompt, 5 + _MOST_TOKENS_A_STATEMENT * statements)
+        return Plan(prompt, satisfiable(language, constraint).longest(constraint))
 
     def candidate(self, ids: list[int], request: QuantumGenerateRequest, seen: TrainingIndex | None) -> Candidate:
         """The program's text in the format asked for, and how near it is to the training programs.

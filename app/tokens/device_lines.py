@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from app.analog.kinds import CIRCUIT_TYPES, KINDS, PORT_ROLES, SUPPLY_NETS
@@ -201,10 +202,15 @@ class DeviceLines:
         return [BEGIN, VOCABULARY.index[f"type:{constraint.type}"]]
 
     def grammar(self, device: torch.device) -> DeviceLineGrammar:
-        """The grammar with its tables on `device`."""
-        from app.tokens._device_lines_grammar import DeviceLineGrammar
+        """The grammar with its tables on `device`; made once for each."""
+        return _grammar(device)
 
-        return DeviceLineGrammar(device)
+
+@cache
+def _grammar(device: torch.device) -> DeviceLineGrammar:
+    from app.tokens._device_lines_grammar import DeviceLineGrammar
+
+    return DeviceLineGrammar(device)
 
 
 _TEMPLATE_OF = {template.token: template for template in TEMPLATES}

@@ -10,7 +10,7 @@ import bisect
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidRequest, NotASentence, NotExpressible, UnknownName
@@ -186,10 +186,15 @@ class QasmDomain:
         return ids
 
     def grammar(self, device: torch.device) -> QasmDomainGrammar:
-        """The grammar with its tables on `device`."""
-        from app.tokens._qasm_domain_grammar import QasmDomainGrammar
+        """The grammar with its tables on `device`; made once for each."""
+        return _grammar(device)
 
-        return QasmDomainGrammar(device)
+
+@cache
+def _grammar(device: torch.device) -> QasmDomainGrammar:
+    from app.tokens._qasm_domain_grammar import QasmDomainGrammar
+
+    return QasmDomainGrammar(device)
 
 
 @lru_cache(maxsize=100_000)

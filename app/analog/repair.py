@@ -6,7 +6,6 @@ every mend is counted.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -86,10 +85,6 @@ class RepairReport:
         for name, ids in sorted(self.dropped.items()):
             lines.append(f"  dropped {name}: {len(ids)} circuits ({_some(ids)})")
         return "\n".join(lines)
-
-    def write_json(self) -> str:
-        """The report as JSON text."""
-        return json.dumps(self.as_json(), indent=1)
 
 
 def _some(ids: Sequence[str], shown: int = 8) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from app.analog.kinds import SUPPLY_NETS
 from app.analog.netlist import Device, Netlist
+from app.analog.wiring import JoinedNets
 from app.findings import Finding, Severity
 
 _TWO_TERMINAL = frozenset({"resistor", "capacitor", "inductor", "diode"})
@@ -41,20 +42,12 @@ def is_dead(device: Device) -> bool:
 
 def islands(netlist: Netlist) -> tuple[tuple[Device, ...], ...]:
     """The devices grouped by what is wired together, rails included; one group when the circuit is connected."""
-    leader: dict[str, str] = {}
-
-    def find(net: str) -> str:
-        while leader.setdefault(net, net) != net:
-            leader[net] = leader[leader[net]]
-            net = leader[net]
-        return net
-
+    wired = JoinedNets()
     for device in netlist.devices:
-        for net in device.nets[1:]:
-            leader[find(net)] = find(device.nets[0])
+        wired.join(device.nets)
     groups: dict[str, list[Device]] = {}
     for device in netlist.devices:
-        groups.setdefault(find(device.nets[0]), []).append(device)
+        groups.setdefault(wired.find(device.nets[0]), []).append(device)
     return tuple(tuple(group) for group in groups.values())
 
 

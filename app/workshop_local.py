@@ -45,13 +45,12 @@ from app.resources import models_path
 from app.simulators.ngspice import ngspice_pool
 from app.simulators.operating_point import OperatingPointSimulator
 from app.simulators.processes import ProcessLimits, WorkerPool
-from app.technologies._base import technologies
+from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
 from app.validators._base import Subject, ValidationTools, Verdict, validators
 from app.workshop import Row
 
 log = logging.getLogger(__name__)
 
-_DEFAULT_TECHNOLOGY = "generic180"
 _QISKIT_S = 30.0
 _RECYCLE_AFTER = 2_000
 
@@ -125,7 +124,7 @@ class LocalWorkshop:
             recycle_after=_RECYCLE_AFTER, limits=ProcessLimits(),
         )  # fmt: skip
         simulator = (
-            None if self._ngspice is None else OperatingPointSimulator(self._ngspice, technologies[_DEFAULT_TECHNOLOGY])
+            None if self._ngspice is None else OperatingPointSimulator(self._ngspice, technologies[DEFAULT_TECHNOLOGY])
         )
         self._tools = ValidationTools(simulator=simulator, qiskit=self._qiskit)
         self._generator_of: dict[str, Generator[Any]] = {entry.kind: entry for entry in generators.values()}
@@ -276,7 +275,7 @@ class LocalWorkshop:
                     "name": name,
                     "summary": entry.summary,
                     "supply_v": entry.supply_v,
-                    "is_default": name == _DEFAULT_TECHNOLOGY,
+                    "is_default": name == DEFAULT_TECHNOLOGY,
                 }
                 for name, entry in technologies.items()
             ],

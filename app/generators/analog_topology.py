@@ -9,15 +9,12 @@ from app.inference.engine import Prompt
 from app.measures.novelty import TrainingIndex
 from app.requests import AnalogGenerateRequest
 from app.simulators.deck import complete_deck, default_sizes
-from app.technologies._base import technologies
+from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
 from app.tokens.device_lines import MAX_DEVICES, DeviceLines, TopologyConstraint
 from app.validators._base import Subject
 
 #: Most devices where a request does not say: what the training corpus holds, rounded up.
 DEFAULT_MAX_DEVICES = 80
-
-#: Technology of the sizes in `netlist` and of the deck.
-TECHNOLOGY = "generic180"
 
 
 class AnalogTopologyGenerator:
@@ -45,7 +42,7 @@ class AnalogTopologyGenerator:
         What the bare network wrote (without the grammar) is taken at whatever size it ended.
         """
         topology, label = DeviceLines().decode(ids, checks_size=request.grammar)
-        technology = technologies[TECHNOLOGY]
+        technology = technologies[DEFAULT_TECHNOLOGY]
         netlist = default_sizes(topology, technology)
         text = write_spice(netlist, title=f"{label}, {len(netlist.devices)} devices")
         fields = {

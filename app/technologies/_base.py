@@ -87,5 +87,5 @@ def _split_cards(text: str) -> dict[str, str]:
 #: Every technology by name: one module of `app.technologies` each.
 technologies: Registry[Technology] = Registry("technology", "app.technologies")
 
-#: The technology of netlists whose request names none.
+#: The technology of sizes, decks and operating points whose request names none.
 DEFAULT_TECHNOLOGY = "generic180"

@@ -21,7 +21,7 @@ from app.inference.checkpoint import Checkpoint
 from app.inference.engine import Completion, Engine, Prompt, Sequence
 from app.inference.randomness import stream_key
 from app.inference.sampling import sample
-from app.nn.decoder import Decoder
+from app.nn.decoder import NORM_EPSILON, Decoder
 from app.tokens._base import BEGIN, END, PAD, Grammar, TensorState
 from app.tokens.device_lines import MAX_DEVICES, DeviceLines, TopologyConstraint
 
@@ -272,7 +272,7 @@ def llama_twin(network: Decoder) -> Any:
             num_hidden_layers=c.layers,
             num_attention_heads=c.heads,
             num_key_value_heads=c.kv_heads,
-            rms_norm_eps=1e-5,
+            rms_norm_eps=NORM_EPSILON,
             tie_word_embeddings=True,
             max_position_embeddings=1 << 16,
             rope_theta=c.rotary_base,

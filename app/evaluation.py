@@ -108,18 +108,25 @@ def _common(rows: Sequence[Row], identities: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _converges(row: Row) -> bool:
+    return bool(row.get("operating_point", {}).get("converged"))
+
+
+def _mean_at_operating_point(converged: Sequence[Row], key: str) -> float | None:
+    """Over the circuits that have the figure; None where none has."""
+    values = [row["operating_point"][key] for row in converged if row["operating_point"][key] is not None]
+    return round(statistics.fmean(values), 4) if values else None
+
+
 def _analog(rows: Sequence[Row]) -> dict[str, Any]:
     circuits = [row for row in rows if "netlist" in row]
-    points = [row["operating_point"] for row in circuits if "operating_point" in row]
-    conducting = [p["conducting_share"] for p in points if p["converged"] and p["conducting_share"] is not None]
-    saturated = [p["saturated_share"] for p in points if p["converged"] and p["saturated_share"] is not None]
-    converged = [row for row in circuits if row.get("operating_point", {}).get("converged")]
+    converged = [row for row in circuits if _converges(row)]
     identities = [canonical_hash(parse_spice(row["netlist"]).netlist) for row in circuits]
     return _common(rows, identities) | {
         "electrically_legal": _share(rows, lambda row: "operating_point" in row),
-        "operating_point_converges": _share(rows, lambda row: bool(row.get("operating_point", {}).get("converged"))),
-        "mean_conducting_share": round(statistics.fmean(conducting), 4) if conducting else None,
-        "mean_saturated_share": round(statistics.fmean(saturated), 4) if saturated else None,
+        "operating_point_converges": _share(rows, _converges),
+        "mean_conducting_share": _mean_at_operating_point(converged, "conducting_share"),
+        "mean_saturated_share": _mean_at_operating_point(converged, "saturated_share"),
         "median_devices": statistics.median(row["device_count"] for row in circuits) if circuits else None,
         "types": dict(Counter(row["type"] for row in circuits).most_common()),
         "types_converged": dict(Counter(row["type"] for row in converged).most_common()),

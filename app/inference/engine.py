@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -119,6 +119,7 @@ class Engine:
         with torch.inference_mode():
             self._decoder = SlabDecoder(network, slots, device, precision=precision)
             self._state: TensorState = grammar.allocate(slots)
+            self._idle: TensorState = grammar.allocate(1)
             self._tokens = torch.zeros(slots, dtype=torch.int64, device=device)
             self._positions = torch.zeros(slots, dtype=torch.int64, device=device)
             self._steps = torch.zeros(slots, dtype=torch.int64, device=device)
@@ -160,10 +161,7 @@ class Engine:
     def statistics(self) -> EngineStatistics:
         """Counters, and how many sequences run and wait now."""
         with self._condition:
-            s = self._statistics
-            return EngineStatistics(
-                s.tokens, s.sequences, s.steps, s.busy_s, len(self._tickets), len(self._waiting), s.slots
-            )
+            return replace(self._statistics, active=len(self._tickets), waiting=len(self._waiting))
 
     @property
     def is_alive(self) -> bool:
@@ -327,13 +325,6 @@ class Engine:
         self._limits[last] = 1 << 30
         self._free[last] = False
         self._state.put(last, self._idle)
-
-    @property
-    def _idle(self) -> TensorState:
-        """One finished row."""
-        if not hasattr(self, "_idle_state"):
-            self._idle_state: TensorState = self._grammar.allocate(1)
-        return self._idle_state
 
 
 def _settle(ticket: Ticket, outcome: Completion | BaseException) -> None:

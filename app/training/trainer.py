@@ -8,7 +8,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,7 @@ class Trainer:
                 self._save()
                 return None
         self._save()
-        self._use_average()
+        self._use(self._average)
         self._held_out_loss = held_out_loss(self.network, self._held_out, self.recipe.precision, self._device)
         return TrainingResult(self.network.eval(), self.tokens, self.seconds, self._held_out_loss, self.history)
 
@@ -207,19 +207,18 @@ class Trainer:
         value = float(loss.detach())
         self._loss = value if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * value
 
-    def _use_average(self) -> None:
+    def _use(self, weights: Mapping[str, Tensor]) -> None:
+        """The network's parameters have these values."""
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
-                parameter.copy_(self._average[name])
+                parameter.copy_(weights[name])
 
     def _evaluate(self) -> None:
         """The averaged weights' held-out loss goes into the history and the log."""
         current = {name: p.detach().clone() for name, p in self.network.named_parameters()}
-        self._use_average()
+        self._use(self._average)
         self._held_out_loss = held_out_loss(self.network, self._held_out, self.recipe.precision, self._device)
-        with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                parameter.copy_(current[name])
+        self._use(current)
         entry = {"tokens": self.tokens, "loss": self._loss, "held_out": self._held_out_loss, "seconds": self.seconds}
         self.history.append(entry)
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,13 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             raise ValueError(f"two {self.what} entries named {name!r}")
         self._entries[name] = entry
 
+    def remove(self, name: str) -> None:
+        """The entry `name` is not in the registry any more; raises UnknownName where it was not."""
+        self._fill()
+        if name not in self._entries:
+            raise UnknownName(self.what, name, self._entries)
+        del self._entries[name]
+
     def _fill(self) -> None:
         if self._is_filled:
             return

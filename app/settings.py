@@ -19,8 +19,9 @@ from app.resources import user_data_dir
 
 PREFIX = "JOSEPHSON_"
 
-#: Variables of the same prefix that other parts read: the simulator's library, and the test suite's corpora.
-OTHER_VARIABLES = frozenset({"JOSEPHSON_NGSPICE_LIBRARY", "JOSEPHSON_SHARED_DATA"})
+#: Variables of the same prefix that other parts read: cards of technologies, the simulator's library, and the test
+#: suite's corpora.
+OTHER_VARIABLES = frozenset({"JOSEPHSON_CARDS_DIR", "JOSEPHSON_NGSPICE_LIBRARY", "JOSEPHSON_SHARED_DATA"})
 
 
 def _ledger_in(data: Mapping[str, object]) -> str:

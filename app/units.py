@@ -1,4 +1,4 @@
-"""Numbers as SPICE writes them: a decimal, an optional scale letter, optional unit letters. Case does not matter."""
+"""Numbers as SPICE writes them (decimal, scale letter, unit letters; case does not matter) and as people read them."""
 
 from __future__ import annotations
 
@@ -73,3 +73,19 @@ def _plain(value: Decimal) -> str:
     """The decimal without exponent and without idle zeros."""
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+#: Prefixes that people read, by power of ten.
+_PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+
+#: Units that take no prefix: ratios, logarithms, angles, areas.
+_BARE_UNITS = frozenset({"", "1", "1/V", "V/V", "dB", "dBm", "deg", "m^2", "ppm/C"})
+
+
+def format_engineering(value: float, unit: str) -> tuple[str, str]:
+    """The value with five digits, and its unit with a prefix where it takes one: 5.5e-5 A is ``55`` and ``uA``."""
+    if unit in _BARE_UNITS or value == 0 or not math.isfinite(value):
+        return f"{value:.5g}", unit
+    power = 3 * math.floor(math.log10(abs(float(f"{value:.5g}"))) / 3)
+    power = min(max(power, min(_PREFIXES)), max(_PREFIXES))
+    return f"{value / 10.0**power:.5g}", f"{_PREFIXES[power]}{unit}"

@@ -251,7 +251,8 @@ def test_the_phase_detector_raises_up_when_its_first_input_leads(ngspice: Worker
         return f"PULSE(0 1.8 {delay_ns}n 0.1n 0.1n 10n 20n)"
 
     deck = (
-        f"detector\n{technology.models_for(['pfd'])}\nV1 VDD 0 1.8\nV2 a 0 {edges(10)}\nV3 b 0 {edges(13)}\n"
+        f"detector\n{technology.device_models().text_for(['pfd'])}\n"
+        f"V1 VDD 0 1.8\nV2 a 0 {edges(10)}\nV3 b 0 {edges(13)}\n"
         f"X1 a b up down VDD 0 generic180_pfd\n.tran 0.1n 60n\n.end\n"
     )
     answer = ngspice.submit({"deck": deck, "analysis": "tran"}).result(timeout=60)
@@ -282,7 +283,7 @@ class AnsweringPool(WorkerPool):
         super().__init__("accident_worker", size=1, timeout_s=1, recycle_after=1, limits=ProcessLimits())
         self._future = future
 
-    def submit(self, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
+    def submit(self, request: Mapping[str, Any], *, in_background: bool = False) -> Future[dict[str, Any]]:
         return self._future
 
 

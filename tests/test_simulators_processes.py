@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from app.errors import SimulatorCrashed, SimulatorFailure, SimulatorTimeout
-from app.simulators.processes import ProcessLimits, WorkerPool
+from app.simulators.processes import PoolShare, ProcessLimits, WorkerPool
 
 
 def open_pool(
@@ -65,6 +65,42 @@ def echo(pool: WorkerPool, value: object = None) -> dict[str, Any]:
 def test_an_answer_comes_back_as_it_was_given(pool: WorkerPool) -> None:
     value = {"text": "Ω\n", "numbers": [1, 2.5, None], "long": "x" * 300_000}
     assert echo(pool, value)["value"] == value
+
+
+def test_the_background_waits_until_nobody_else_does() -> None:
+    order: list[int] = []
+    with open_pool() as pool:
+        busy = pool.submit({"do": "sleep", "seconds": 0.3})
+        waiting = []
+        for number, in_background in enumerate((True, True, False, False)):
+            future = pool.submit({"do": "echo", "value": number}, in_background=in_background)
+            future.add_done_callback(lambda done: order.append(done.result()["value"]))
+            waiting.append(future)
+        assert pool.statistics()["queued"] >= 4
+        for future in (busy, *waiting):
+            future.result(timeout=30)
+    assert wait_until(lambda: order == [2, 3, 0, 1])
+
+
+def test_a_stopped_share_takes_its_requests_back_and_leaves_those_of_others() -> None:
+    with open_pool() as pool:
+        assert not pool.is_closed
+        leaving, staying = PoolShare(pool), PoolShare(pool, in_background=True)
+        running = leaving.submit({"do": "hang"})
+        assert wait_until(lambda: pool.statistics()["running"] == 1)
+        queued = leaving.submit({"do": "echo", "value": 1})
+        kept = staying.submit({"do": "echo", "value": 2})
+        dropped = staying.submit({"do": "echo", "value": 3})
+        staying.cancel(dropped)
+        leaving.stop()
+        for future in (running, queued, dropped):
+            with pytest.raises(CancelledError):
+                future.result(timeout=30)
+        assert kept.result(timeout=30)["value"] == 2
+        with pytest.raises(SimulatorFailure, match="the work was stopped and asks for nothing more; begin it anew"):
+            leaving.submit({"do": "echo", "value": 4})
+        assert staying.size == 1
+    assert pool.is_closed
 
 
 def test_no_process_starts_before_the_first_request() -> None:

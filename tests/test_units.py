@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.units import format_spice_number, parse_spice_number
+from app.units import format_engineering, format_spice_number, parse_spice_number
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,21 @@ def test_every_number_comes_back_exactly(value: float) -> None:
 def test_the_extremes_come_back_exactly() -> None:
     for value in (sys.float_info.max, sys.float_info.min, 5e-324, 25.4e-6):
         assert parse_spice_number(format_spice_number(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (5.516e-5, "A", "55.16 uA"),
+        (-9.8e-7, "m", "-980 nm"),
+        (0.99999999e-6, "m", "1 um"),
+        (5.6498e6, "Hz", "5.6498 MHz"),
+        (1.3128e-11, "m^2", "1.3128e-11 m^2"),
+        (64.6461, "dB", "64.646 dB"),
+        (0.0, "V", "0 V"),
+        (3e-21, "F", "0.003 aF"),
+        (4.0, "", "4 "),
+    ],
+)
+def test_people_read_five_digits_and_a_prefix(value: float, unit: str, shown: str) -> None:
+    assert " ".join(format_engineering(value, unit)) == shown

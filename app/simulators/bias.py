@@ -71,7 +71,7 @@ def bias_plan(netlist: Netlist, technology: Technology) -> Bias:
 
     Outputs get a load; a current output is held at mid-supply. Clocks of odd index are high, of even index low. A bias
     current flows into what conducts to VSS and out of what conducts to VDD. Any other voltage port is driven: with what
-    turns on the transistors whose gates or bases it holds (`technology.gate_bias_v` above or below the rail, a step
+    turns on the transistors whose gates or bases it holds (`technology.turn_on_v` above or below the rail, a step
     more for each transistor in between), or with half the supply where they disagree or there are none. A bias or
     reference voltage that the circuit makes itself (a diode-connected transistor; a reference on anything but gates)
     is only loaded.
@@ -91,7 +91,7 @@ def bias_plan(netlist: Netlist, technology: Technology) -> Bias:
         elif role == "IOUT":
             voltages.append(VoltageSource(net, supply / 2, series))
         elif role in _CURRENT_ROLES and not _holds_only_gates(netlist, net):
-            currents.append(CurrentSource(net, technology.bias_a, _conducts_downwards(netlist, net)))
+            currents.append(CurrentSource(net, technology.bias_a, conducts_downwards(netlist, net)))
         elif role in _HIGH_ROLES or (role == "VCLK" and index % 2):
             voltages.append(VoltageSource(net, supply, series))
         elif role in _LOW_ROLES or role == "VCLK":
@@ -156,7 +156,7 @@ def _turn_on_voltage(
         if pin not in ("gate", "base"):
             continue
         rail = "VSS" if device.kind in ("nmos", "npn") else "VDD"
-        turn_on = technology.gate_bias_v if pin == "gate" else technology.base_bias_v
+        turn_on = technology.turn_on_v(device.kind)
         ends = device.nets[:3:2]
         depth = min((depths[rail].get(end, 1) for end in ends), default=1)
         levels[rail].append(turn_on + CASCODE_STEP_V * depth)
@@ -167,7 +167,7 @@ def _turn_on_voltage(
     return round(height if rail == "VSS" else supply - height, 3)
 
 
-def _conducts_downwards(netlist: Netlist, net: str) -> bool:
+def conducts_downwards(netlist: Netlist, net: str) -> bool:
     """True where the devices on the net lead its current towards VSS, so that a source has to feed it from VDD."""
     votes = 0
     for device, pin in netlist.pins_of[net]:

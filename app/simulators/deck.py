@@ -8,15 +8,15 @@ starts with its technology's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from app.analog.kinds import SUPPLY_NETS
 from app.analog.netlist import Device, Netlist, port_role
-from app.analog.spice_writer import device_card
+from app.analog.spice_cards import VALUE_OF
 from app.simulators.bias import Bias, bias_plan
-from app.technologies._base import Technology
+from app.technologies._base import DeviceModels, Technology
 from app.units import format_spice_number
 
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -54,23 +54,19 @@ def operating_point_deck(netlist: Netlist, technology: Technology, bias: Bias | 
     """The netlist made complete for ``.op``: sizes, device models, supply, bias (`bias_plan` where none is given)."""
     sized = default_sizes(netlist, technology)
     bias = bias_plan(sized, technology) if bias is None else bias
-    node_of = _node_names(sized)
-    instance_of = _instance_names(sized)
-    kinds = dict.fromkeys(device.kind for device in sized.devices)
+    models = technology.device_models()
+    node_of = node_names(sized)
+    instance_of = instance_names(sized)
     lines = [
         f"* operating point, technology {technology.name}, {technology.supply_v:g} V, {technology.celsius:g} degrees",
         "",
-        *(
-            card
-            for device in sized.devices
-            for card in _device_cards(_renamed(device, node_of, instance_of), technology)
-        ),
+        *circuit_cards(sized, technology, models, node_of, instance_of),
         "",
         "* supply and bias",
         "V_VSS VSS 0 DC 0",
         *_bias_cards(bias, node_of),
         "",
-        *technology.models_for(kinds).splitlines(),
+        *models.text_for(dict.fromkeys(device.kind for device in sized.devices), mos_sizes([sized])).splitlines(),
         "",
         f".options temp={technology.celsius:g}",
         ".op",
@@ -79,15 +75,56 @@ def operating_point_deck(netlist: Netlist, technology: Technology, bias: Bias | 
     return Deck("\n".join(lines) + "\n", _lower(node_of), _lower(instance_of))
 
 
-def _device_cards(device: Device, technology: Technology) -> Iterable[str]:
+def mos_sizes(netlists: Iterable[Netlist]) -> dict[str, set[tuple[float, float]]]:
+    """MOS kind -> every (width, length) in metres that its devices have in one of the netlists."""
+    found: dict[str, set[tuple[float, float]]] = {}
+    for netlist in netlists:
+        for device in netlist.devices:
+            if device.kind_of.is_mos:
+                found.setdefault(device.kind, set()).add((device.sizes["width_m"], device.sizes["length_m"]))
+    return found
+
+
+def circuit_cards(
+    netlist: Netlist,
+    technology: Technology,
+    models: DeviceModels,
+    node_of: Mapping[str, str],
+    instance_of: Mapping[str, str],
+    parameter_of: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> Iterator[str]:
+    """The element cards of every device under the deck's names.
+
+    A (device, size) of `parameter_of` is written as the deck's parameter of that name, any other size as its number.
+    Every MOS has its width and length one way or the other.
+    """
+    parameters: dict[str, dict[str, str]] = {}
+    for (name, size), parameter in parameter_of.items():
+        parameters.setdefault(name, {})[size] = f"{{{parameter}}}"
+    for device in netlist.devices:
+        expressions = {size: format_spice_number(value) for size, value in device.sizes.items()}
+        expressions |= parameters.get(device.name, {})
+        renamed = replace(device, name=instance_of[device.name], nets=tuple(node_of[net] for net in device.nets))
+        yield from _device_cards(renamed, technology, models, expressions)
+
+
+def _device_cards(
+    device: Device, technology: Technology, models: DeviceModels, expressions: Mapping[str, str]
+) -> Iterator[str]:
     """The device's card. An inductor gets the resistance of its wire: ideal ones in a loop have no DC solution."""
-    if device.kind != "inductor":
-        yield device_card(device, technology.model_names)
-        return
-    inside = f"s_{device.name}"
-    first, second = device.nets
-    yield device_card(replace(device, nets=(first, inside)), technology.model_names)
-    yield f"R_wire_{device.name} {inside} {second} {format_spice_number(technology.inductor_ohm)}"
+    letter = device.kind_of.letter
+    if letter == "M":
+        yield models.device_card(device, expressions)
+    elif letter == "L":
+        inside = f"s_{device.name}"
+        first, second = device.nets
+        yield f"{device.name} {first} {inside} {expressions[VALUE_OF[letter]]}"
+        yield f"R_wire_{device.name} {inside} {second} {format_spice_number(technology.inductor_ohm)}"
+    elif letter in "RC":
+        yield f"{device.name} {' '.join(device.nets)} {expressions[VALUE_OF[letter]]}"
+    else:
+        area = f" AREA={expressions['area']}" if "area" in expressions else ""
+        yield f"{device.name} {' '.join(device.nets)} {models.names[device.kind]}{area}"
 
 
 def _bias_cards(bias: Bias, node_of: Mapping[str, str]) -> Iterable[str]:
@@ -110,18 +147,14 @@ def _bias_cards(bias: Bias, node_of: Mapping[str, str]) -> Iterable[str]:
         yield f"C_load_{node} {node} VSS {format_spice_number(load.farad)}"
 
 
-def _renamed(device: Device, node_of: Mapping[str, str], instance_of: Mapping[str, str]) -> Device:
-    return replace(device, name=instance_of[device.name], nets=tuple(node_of[net] for net in device.nets))
-
-
-def _node_names(netlist: Netlist) -> dict[str, str]:
+def node_names(netlist: Netlist) -> dict[str, str]:
     """Net -> node. Supplies and ports of a role keep their name, all else starts with ``n_``; no two are equal."""
     kept = {net: net for net in (*netlist.nets, *netlist.ports) if net in SUPPLY_NETS or port_role(net) is not None}
     others = [net for net in dict.fromkeys((*netlist.nets, *netlist.ports)) if net not in kept]
     return {**kept, **_unique({net: f"n_{net}" for net in others})}
 
 
-def _instance_names(netlist: Netlist) -> dict[str, str]:
+def instance_names(netlist: Netlist) -> dict[str, str]:
     """Device -> instance name that starts with the card's letter; no two are equal, none is one of ours."""
     wanted = {}
     for device in netlist.devices:

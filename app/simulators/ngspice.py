@@ -12,17 +12,23 @@ MEMORY_BYTES = 1 << 30
 RECYCLE_AFTER = 2000
 
 
-def ngspice_pool(*, size: int, timeout_s: float = 20.0) -> WorkerPool:
+def ngspice_pool(*, size: int, timeout_s: float = 20.0, module: str = "app.simulators.ngspice_worker") -> WorkerPool:
     """A pool of up to `size` ngspice workers, none of them started yet. Raises NgspiceMissing.
 
     `timeout_s` is the wall clock of one simulation and of its second try; the processor time allowed is the same.
-    Requests and answers are those of `ngspice_worker.handle`.
+    Requests and answers are those of the module's `handle`.
     """
     return WorkerPool(
-        "app.simulators.ngspice_worker",
+        module,
         size=size,
         timeout_s=timeout_s,
         recycle_after=RECYCLE_AFTER,
         limits=ProcessLimits(cpu_s=max(1, round(timeout_s)), memory_bytes=MEMORY_BYTES, file_bytes=0, processes=0),
         options={"library": find_ngspice()},
     )
+
+
+def ngspice_version(pool: WorkerPool) -> str:
+    """The version of the library that the pool's workers load (``39``); raises SimulatorFailure where none starts."""
+    version: str = pool.submit({"about": True}).result()["version"]
+    return version

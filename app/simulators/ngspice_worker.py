@@ -17,6 +17,8 @@ import re
 from collections import deque
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PySpice.Spice.NgSpice.Shared import NgSpiceShared, ffi, ffi_string_utf8
 
 from app.errors import NgspiceMissing
@@ -54,7 +56,7 @@ _SENTENCES = tuple(
 )
 
 
-class _Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
+class Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
     """libngspice through PySpice, with callbacks that judge nothing and an exit that is noticed."""
 
     #: PySpice frees ngspice's record of past commands after this many; 10,000 by default, a kilobyte each.
@@ -87,35 +89,55 @@ class _Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
         ffi.from_handle(user_data).has_exited = True
         return status
 
-    def run_deck(self, deck: str) -> set[str]:
-        """Loads the deck and runs its analysis card; returns the names of the plots that this made."""
+    def load(self, deck: str) -> bool:
+        """The deck is the only circuit, and no plot of another one is left; False where it was not accepted."""
         self.lines.clear()
         for command in ("destroy all", "remcirc"):
-            self._command(command)
-        before = set(self.plot_names)
+            self.command(command)
         try:
             self.load_circuit(deck)
         except NameError:  # how PySpice says that the return code was not 0
-            return set()
-        if not self.has_exited:
-            self._command("run")
-        return set(self.plot_names) - before
+            return False
+        return not self.has_exited
 
-    def _command(self, command: str) -> None:
+    def new_plots(self, *commands: str) -> list[str]:
+        """The names of the plots that the commands made, in the order of their names."""
+        before = set(self.plot_names)
+        for command in commands:
+            self.command(command)
+        return sorted(set(self.plot_names) - before)
+
+    def command(self, command: str) -> None:
+        """The command was executed; a failure stands among `lines`."""
         try:
             self.exec_command(command)
         except NameError:
             self.lines.append(f"command {_ABORTED}")
 
-    def values(self, name: str) -> list[float] | dict[str, list[float]] | None:
-        """A vector's numbers, ``{"real": .., "imaginary": ..}`` where complex; None where there is no such vector."""
+    def was_aborted(self) -> bool:
+        """True where an analysis since the last `load` or clearing of `lines` said that it gave up."""
+        return any(_ABORTED in line for line in self.lines)
+
+    def array(self, name: str) -> NDArray[np.float64] | NDArray[np.complex128] | None:
+        """A vector's numbers as an array of its own; None where there is no such vector."""
         info = self._ngspice_shared.ngGet_Vec_Info(name.encode("ascii"))
         if info == ffi.NULL:
             return None
-        if info.v_compdata == ffi.NULL:
-            return list(ffi.unpack(info.v_realdata, info.v_length)) if info.v_length else []
-        points = ffi.unpack(info.v_compdata, info.v_length) if info.v_length else []
-        return {"real": [p.cx_real for p in points], "imaginary": [p.cx_imag for p in points]}
+        is_complex = info.v_compdata != ffi.NULL
+        if not info.v_length:
+            return np.empty(0)
+        if is_complex:
+            return np.frombuffer(ffi.buffer(info.v_compdata, 16 * info.v_length), dtype=np.complex128).copy()
+        return np.frombuffer(ffi.buffer(info.v_realdata, 8 * info.v_length), dtype=np.float64).copy()
+
+    def values(self, name: str) -> list[float] | dict[str, list[float]] | None:
+        """As `array`, ready for JSON; ``{"real": .., "imaginary": ..}`` where complex."""
+        array = self.array(name)
+        if array is None:
+            return None
+        if np.iscomplexobj(array):
+            return {"real": array.real.tolist(), "imaginary": array.imag.tolist()}
+        return [float(value) for value in array]
 
     def vector_names(self, plot: str) -> list[str]:
         """Every vector of a plot."""
@@ -123,7 +145,13 @@ class _Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
         return [] if names == ffi.NULL else list(self._convert_string_array(names))
 
 
-_simulator: _Simulator | None = None
+_simulator: Simulator | None = None
+
+
+def simulator() -> Simulator:
+    """The library of this process, loaded by `start`."""
+    assert _simulator is not None, "start comes first"
+    return _simulator
 
 
 def start(options: dict[str, Any]) -> None:
@@ -133,7 +161,7 @@ def start(options: dict[str, Any]) -> None:
     os.environ["SPICE_LIB_DIR"] = os.environ["SPICE_SCRIPTS"] = os.devnull
     try:
         load_companions(options["library"])
-        _simulator = _Simulator(options["library"])
+        _simulator = Simulator(options["library"])
     except OSError:
         raise NgspiceMissing([options["library"]]) from None
     _simulator.exec_command(_NO_PSEUDO_TRANSIENT)
@@ -142,17 +170,20 @@ def start(options: dict[str, Any]) -> None:
 def handle(request: dict[str, Any]) -> dict[str, Any]:
     """Runs ``request["deck"]``, whose one analysis card is of the kind ``request["analysis"]``.
 
+    A request with ``"about"`` runs nothing and answers ``{"version"}``, the library's.
     Answers ``{"status", "relaxed", "vectors", "parameters", "messages"}``: `status` is ``ok``, ``not_converged``,
     ``simulator_gave_up`` (no end of a transient, or a controlled exit) or ``bad_deck``; `relaxed` is true where the
     result took the second try; `vectors` are lists of numbers by name; `parameters` holds the value of every
     ``@device[name]`` of ``request["parameters"]`` at the last point, None where the device has none. Numbers are SI.
     """
     assert _simulator is not None
+    if "about" in request:
+        return {"version": str(_simulator.ngspice_version)}
     deck, analysis = request["deck"], request["analysis"]
     assert analysis in ANALYSES
     answer = _try(_simulator, deck, analysis, request.get("parameters", ()))
     if answer["status"] in ("not_converged", "simulator_gave_up") and not _simulator.has_exited:
-        second = _try(_simulator, _with_relaxed_options(deck), analysis, request.get("parameters", ()))
+        second = _try(_simulator, with_relaxed_options(deck), analysis, request.get("parameters", ()))
         if second["status"] == "ok":
             answer = {**second, "relaxed": True}
     if _simulator.has_exited:
@@ -160,13 +191,16 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _with_relaxed_options(deck: str) -> str:
+def with_relaxed_options(deck: str) -> str:
+    """The deck with the tolerances of the second try."""
     body, end, rest = deck.rpartition(".end")
     return f"{body}{RELAXED_OPTIONS}\n{end}{rest}"
 
 
-def _try(simulator: _Simulator, deck: str, analysis: str, parameters: list[str]) -> dict[str, Any]:
-    plots = sorted(name for name in simulator.run_deck(deck) if name.startswith(analysis))
+def _try(simulator: Simulator, deck: str, analysis: str, parameters: list[str]) -> dict[str, Any]:
+    plots = []
+    if simulator.load(deck):
+        plots = [name for name in simulator.new_plots("run") if name.startswith(analysis)]
     vectors: dict[str, Any] = {}
     if plots and not simulator.has_exited:
         vectors = {name: simulator.values(f"{plots[-1]}.{name}") for name in simulator.vector_names(plots[-1])}
@@ -174,20 +208,19 @@ def _try(simulator: _Simulator, deck: str, analysis: str, parameters: list[str])
     status = _status(simulator, analysis, vectors, lines)
     found: dict[str, float | None] = {}
     if status == "ok":
-        found = {name: _parameter(simulator, name) for name in parameters}
+        found = {name: device_parameter(simulator, name) for name in parameters}
     return {
         "status": status,
         "relaxed": False,
         "vectors": vectors if status == "ok" else {},
         "parameters": found,
-        "messages": _sentences(lines, deck),
+        "messages": sentences(lines, deck),
     }
 
 
-def _status(simulator: _Simulator, analysis: str, vectors: dict[str, Any], lines: list[str]) -> str:
+def _status(simulator: Simulator, analysis: str, vectors: dict[str, Any], lines: list[str]) -> str:
     """What became of the run. Lines decide between kinds of failure; success takes a new plot with finite values."""
-    was_aborted = any(_ABORTED in line for line in lines)
-    if vectors and not was_aborted and not simulator.has_exited and all(map(_is_finite, vectors.values())):
+    if vectors and not simulator.was_aborted() and not simulator.has_exited and all(map(_is_finite, vectors.values())):
         return "ok"
     was_accepted = any(line.startswith("Doing analysis at TEMP") for line in lines)
     if not was_accepted:
@@ -202,13 +235,14 @@ def _is_finite(values: list[float] | dict[str, list[float]] | None) -> bool:
     return bool(values) and all(math.isfinite(value) for value in values or ())
 
 
-def _parameter(simulator: _Simulator, name: str) -> float | None:
+def device_parameter(simulator: Simulator, name: str) -> float | None:
+    """The present value of ``@device[name]``, None where the device has no such parameter."""
     assert _PARAMETER.fullmatch(name)
     values = simulator.values(name)
     return values[-1] if isinstance(values, list) and values and math.isfinite(values[-1]) else None
 
 
-def _sentences(lines: list[str], deck: str) -> list[str]:
+def sentences(lines: list[str], deck: str) -> list[str]:
     """Our words for what ngspice printed, each once; a name is repeated only if the deck holds it."""
     names = set(re.findall(r"[\w.#:-]+", deck.lower()))
     said: dict[str, None] = {}

@@ -223,23 +223,30 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._has_work = threading.Condition(self._lock)
         self._waiting: collections.OrderedDict[_Job, None] = collections.OrderedDict()
+        self._waiting_behind: collections.OrderedDict[_Job, None] = collections.OrderedDict()
         self._lanes: list[_Lane] = []
         self._threads: list[threading.Thread] = []
         self._idle_lanes = 0
         self._is_closed = False
         self._counts = dict.fromkeys(("done", "failed", "cancelled", "crashed", "timed_out", "restarted"), 0)
 
-    def submit(self, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
+    @property
+    def is_closed(self) -> bool:
+        """No request is taken any more."""
+        return self._is_closed
+
+    def submit(self, request: Mapping[str, Any], *, in_background: bool = False) -> Future[dict[str, Any]]:
         """A future of the module's answer to `request` (a JSON object); it raises SimulatorFailure or a subclass.
 
-        Cancelling a future that has not started takes the request out of the queue; `cancel` stops a running one too.
+        A request `in_background` waits until no other one does. Cancelling a future that has not started takes the
+        request out of the queue; `cancel` stops a running one too.
         """
         job = _Job(json.dumps(request).encode() + b"\n")
         with self._lock:
             if self._is_closed:
                 raise SimulatorFailure(f"the pool of {self.module} workers is closed; open a new one")
-            self._waiting[job] = None
-            if self._idle_lanes < len(self._waiting) and len(self._lanes) < self.size:
+            (self._waiting_behind if in_background else self._waiting)[job] = None
+            if self._idle_lanes < self._queued() and len(self._lanes) < self.size:
                 self._open_lane()
             self._has_work.notify()
         job.future.add_done_callback(lambda _: self._forget(job))
@@ -256,7 +263,7 @@ class WorkerPool:
     def cancel_all(self) -> None:
         """Every request that was submitted before this call is cancelled, running ones with their workers."""
         with self._lock:
-            waiting = tuple(self._waiting)
+            waiting = (*self._waiting, *self._waiting_behind)
             for lane in self._lanes:
                 self._stop(lane)
         for job in waiting:
@@ -288,7 +295,10 @@ class WorkerPool:
         """
         with self._lock:
             running = sum(lane.job is not None for lane in self._lanes)
-            return {"running": running, "queued": len(self._waiting), **self._counts}
+            return {"running": running, "queued": self._queued(), **self._counts}
+
+    def _queued(self) -> int:
+        return len(self._waiting) + len(self._waiting_behind)
 
     def _open_lane(self) -> None:
         lane = _Lane()
@@ -303,6 +313,7 @@ class WorkerPool:
         if job.future.cancelled():
             with self._lock:
                 self._waiting.pop(job, None)
+                self._waiting_behind.pop(job, None)
                 self._counts["cancelled"] += 1
 
     @staticmethod
@@ -331,8 +342,8 @@ class WorkerPool:
         with self._lock:
             self._idle_lanes += 1
             while True:
-                while self._waiting:
-                    job, _ = self._waiting.popitem(last=False)
+                while waiting := self._waiting or self._waiting_behind:
+                    job, _ = waiting.popitem(last=False)
                     if job.future.set_running_or_notify_cancel():
                         self._idle_lanes -= 1
                         lane.job = job
@@ -436,3 +447,45 @@ class WorkerPool:
     def _count(self, what: str) -> None:
         with self._lock:
             self._counts[what] += 1
+
+
+class PoolShare:
+    """One caller's requests to a pool: they have their place in its queue, and can all be stopped at once."""
+
+    def __init__(self, pool: WorkerPool, *, in_background: bool = False) -> None:
+        self._pool = pool
+        self._in_background = in_background
+        self._lock = threading.Lock()
+        self._futures: set[Future[dict[str, Any]]] = set()
+        self._is_stopped = False
+
+    @property
+    def size(self) -> int:
+        """Most processes of the pool."""
+        return self._pool.size
+
+    def submit(self, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        """See `WorkerPool.submit`; raises SimulatorFailure once the share is stopped."""
+        with self._lock:
+            if self._is_stopped:
+                raise SimulatorFailure("the work was stopped and asks for nothing more; begin it anew")
+            future = self._pool.submit(request, in_background=self._in_background)
+            self._futures.add(future)
+        future.add_done_callback(self._forget)
+        return future
+
+    def cancel(self, future: Future[dict[str, Any]]) -> None:
+        """See `WorkerPool.cancel`."""
+        self._pool.cancel(future)
+
+    def stop(self) -> None:
+        """No request of this share waits or runs, and none can be made."""
+        with self._lock:
+            self._is_stopped = True
+            futures = tuple(self._futures)
+        for future in futures:
+            self._pool.cancel(future)
+
+    def _forget(self, future: Future[dict[str, Any]]) -> None:
+        with self._lock:
+            self._futures.discard(future)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import networkx as nx
@@ -49,11 +49,12 @@ def _net_label(net: str, ports: frozenset[str]) -> str:
     return f"port {role[0]}" if role else "port"
 
 
-def _graph(netlist: Netlist, *, merge_parallel: bool) -> _Graph:
+def _graph(netlist: Netlist, *, merge_parallel: bool, net_label: Callable[[str], str] | None = None) -> _Graph:
     """The bipartite graph. With `merge_parallel`, devices of one kind on the same nets are one node with a count."""
     ports = frozenset(netlist.ports)
     index = {net: position for position, net in enumerate(netlist.nets)}
-    colours = [_digest(_net_label(net, ports).encode()) for net in netlist.nets]
+    labels = [net_label(net) if net_label else _net_label(net, ports) for net in netlist.nets]
+    colours = [_digest(label.encode()) for label in labels]
     edges: list[list[tuple[int, int]]] = [[] for _ in colours]
     wirings: list[tuple[str, tuple[tuple[int, str], ...]]] = []
     for device in netlist.devices:
@@ -84,15 +85,26 @@ def _refined(graph: _Graph, colours: Sequence[int]) -> list[int]:
     return fresh
 
 
-def _stable_colours(graph: _Graph) -> list[int]:
-    """Colours after as many rounds as still tell more nodes apart."""
+def _stable_colours(graph: _Graph, most_rounds: int | None = None) -> list[int]:
+    """Colours after as many rounds as still tell more nodes apart, and at most `most_rounds`."""
     colours = list(graph.colours)
     classes = len(set(colours))
-    while True:
+    for _ in range(len(colours) if most_rounds is None else most_rounds):
         colours = _refined(graph, colours)
         if len(set(colours)) == classes:
-            return colours
+            break
         classes = len(set(colours))
+    return colours
+
+
+def device_colours(netlist: Netlist, net_label: Callable[[str], str], most_rounds: int) -> dict[str, int]:
+    """Device name -> a number that devices in equal surroundings share; `net_label` says which nets are alike at first.
+
+    Surroundings are looked at up to `most_rounds` devices away. Equal numbers do not prove that the devices can be
+    swapped, but in circuits nearly always mean it.
+    """
+    colours = _stable_colours(_graph(netlist, merge_parallel=False, net_label=net_label), most_rounds)
+    return {device.name: colours[len(netlist.nets) + place] for place, device in enumerate(netlist.devices)}
 
 
 def wl_labels(netlist: Netlist, depth: int = 3) -> Counter[int]:

@@ -10,8 +10,8 @@ import pytest
 
 from app.errors import NgspiceMissing
 from app.simulators.library import find_ngspice
-from app.simulators.ngspice import ngspice_pool
 from app.simulators.processes import WorkerPool
+from app.testbenches._pool import simulation_pool
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -51,5 +51,5 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def ngspice() -> Iterator[WorkerPool]:
     """One pool of ngspice workers for the whole run; fails without libngspice, so mark the test `simulator`."""
-    with ngspice_pool(size=2) as pool:
+    with simulation_pool(size=2) as pool:
         yield pool

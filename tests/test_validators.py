@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from app.analog.spice import parse_spice
-from app.errors import SimulatorFailure
+from app.errors import SimulatorFailure, UnknownName
 from app.findings import has_errors
 from app.quantum.qasm import parse_qasm2
 from app.simulators.operating_point import OperatingPointSimulator
 from app.simulators.processes import ProcessLimits, WorkerPool
 from app.technologies._base import technologies
+from app.testbenches._simulator import BenchSimulator
 from app.validators._base import Subject, ValidationTools, Validator, Verdict, validators
 
 pytestmark = pytest.mark.simulator
@@ -26,12 +27,14 @@ def tools(ngspice: WorkerPool) -> Iterator[ValidationTools]:
     with WorkerPool(
         "app.validators.qiskit_worker", size=1, timeout_s=60, recycle_after=1000, limits=ProcessLimits()
     ) as qiskit:
-        yield ValidationTools(OperatingPointSimulator(ngspice, technologies["generic180"]), qiskit)
+        simulator = OperatingPointSimulator(ngspice, technologies["generic180"])
+        yield ValidationTools(simulator, qiskit, BenchSimulator(ngspice))
 
 
 def subject_of(validator: Validator, text: str) -> Subject:
     if validator.kind == "analog":
-        return Subject(text, netlist=parse_spice(text).netlist)
+        example_type = getattr(validator, "example_type", None)
+        return Subject(text, netlist=parse_spice(text).netlist, function_of=example_type)
     return Subject(text, program=parse_qasm2(text))
 
 
@@ -158,7 +161,7 @@ class AnsweringPool(WorkerPool):
         super().__init__("accident_worker", size=1, timeout_s=1, recycle_after=1, limits=ProcessLimits())
         self._answer = {"relaxed": False, "vectors": {}, "parameters": {}, "messages": [], **answer}
 
-    def submit(self, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
+    def submit(self, request: Mapping[str, Any], *, in_background: bool = False) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
         future.set_result(self._answer)
         return future
@@ -206,3 +209,58 @@ def test_validators_may_be_asked_from_many_threads(tools: ValidationTools) -> No
     with ThreadPoolExecutor(8) as threads:
         verdicts = list(threads.map(lambda _: analog_verdict("operating_point", cards, tools), range(64)))
     assert all(verdict == verdicts[0] for verdict in verdicts)
+
+
+def function_verdict(circuit_type: str, cards: str, tools: ValidationTools) -> Verdict:
+    text = f"* test\n{cards}\n.end\n"
+    subject = Subject(text, netlist=parse_spice(text).netlist, function_of=circuit_type)
+    return validators["function"].check(subject, tools)
+
+
+OTA = """\
+M1 MIR VIN1 TAIL VSS nmos
+M2 VOUT1 VIN2 TAIL VSS nmos
+M3 MIR MIR VDD VDD pmos
+M4 VOUT1 MIR VDD VDD pmos
+M5 TAIL VB1 VSS VSS nmos"""
+
+
+def test_an_amplifier_works_as_an_operational_amplifier_at_its_start(tools: ValidationTools) -> None:
+    verdict = function_verdict("opamp", OTA, tools)
+    assert verdict.is_valid
+    assert verdict.facts["works"]
+    assert verdict.facts["testbench"] == "opamp"
+    assert verdict.facts["sizings_tried"] == 1
+
+
+def test_an_amplifier_whose_mirror_is_cut_does_not_work_and_the_finding_says_by_how_much(
+    tools: ValidationTools,
+) -> None:
+    verdict = function_verdict("opamp", OTA.replace("M4 VOUT1 MIR", "M4 VOUT1 VDD"), tools)
+    (finding,) = verdict.findings
+    assert finding.code == "function_not_found"
+    assert "no sizing of 32 tried on testbench opamp works as opamp; the best has" in finding.message
+    assert "(at least" in finding.message
+
+
+def test_a_circuit_that_no_testbench_of_its_type_can_drive_is_refused_with_the_missing_port(
+    tools: ValidationTools,
+) -> None:
+    verdict = function_verdict("opamp", OTA.replace("VOUT1", "N9"), tools)
+    (finding,) = verdict.findings
+    assert finding.code == "function_not_drivable"
+    assert "it has no output" in finding.message
+
+
+def test_the_function_is_not_tried_where_nobody_asks_or_nothing_can(tools: ValidationTools) -> None:
+    validator = validators["function"]
+    netlist = parse_spice(f"* test\n{OTA}\n.end\n").netlist
+    assert validator.check(Subject("", netlist=netlist), tools) == Verdict()
+    (finding,) = validator.check(Subject("", netlist=netlist, function_of="opamp"), ValidationTools()).findings
+    assert finding.message == (
+        "the function was not tried: there is no simulator here; run 'josephson doctor' to see what is missing"
+    )
+    (finding,) = validator.check(Subject("", netlist=netlist, function_of="adc_dac"), tools).findings
+    assert finding.message == "the function was not tried: there is no testbench for circuits of type adc_dac"
+    with pytest.raises(UnknownName, match="no circuit type named 'opampp'; did you mean 'opamp'"):
+        validator.check(Subject("", netlist=netlist, function_of="opampp"), tools)

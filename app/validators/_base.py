@@ -14,6 +14,7 @@ from app.registry import Registry
 if TYPE_CHECKING:
     from app.simulators.operating_point import OperatingPointSimulator
     from app.simulators.processes import WorkerPool
+    from app.testbenches._simulator import BenchSimulator
 
 #: A value that `json.dumps` writes.
 JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
@@ -21,11 +22,15 @@ JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A circuit to check: its text, and its parsed value (`netlist` for analog, `program` for quantum)."""
+    """A circuit to check: its text, and its parsed value (`netlist` for analog, `program` for quantum).
+
+    `function_of` is the circuit type whose function an analog circuit is to be tried for; it is not tried where None.
+    """
 
     text: str
     netlist: Netlist | None = None
     program: QuantumProgram | None = None
+    function_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class ValidationTools:
 
     simulator: OperatingPointSimulator | None = None
     qiskit: WorkerPool | None = None
+    benches: BenchSimulator | None = None
 
 
 class Validator(Protocol):

@@ -1,0 +1,14 @@
+"""Worker processes for testbenches; they also answer the decks of `simulators.operating_point`."""
+
+from __future__ import annotations
+
+from app.simulators.ngspice import ngspice_pool
+from app.simulators.processes import WorkerPool
+
+#: Wall clock of one batch of sizings, in seconds.
+TIMEOUT_S = 30.0
+
+
+def simulation_pool(*, size: int, timeout_s: float = TIMEOUT_S) -> WorkerPool:
+    """A pool of up to `size` workers, none of them started yet. Raises NgspiceMissing."""
+    return ngspice_pool(size=size, timeout_s=timeout_s, module="app.testbenches._worker")

@@ -66,7 +66,7 @@ async def evaluate(
             fields = {"count": count, "seed": seed, "model": model, "temperature": temperature}
             request = JOB_REQUESTS[job_kind].model_validate({**fields, "grammar": side == "with_grammar"})
             prepared = workshop.prepare(job_kind, request)
-            name = prepared.model
+            name = prepared.made_by
             for first in range(0, count, _CHUNK):
                 indices = range(first, min(first + _CHUNK, count))
                 async for row in workshop.produce(job_kind, prepared, indices, in_background=True):

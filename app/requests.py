@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from abc import abstractmethod
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from app.analog.kinds import CIRCUIT_TYPES
 from app.errors import InvalidRequest, UnknownName
+from app.technologies._base import DEFAULT_TECHNOLOGY
 
-#: Most circuits of one job, and of one inline call.
+#: Most rows of one job, and of one inline call.
 MAX_JOB_COUNT = 1_000_000
 MAX_INLINE_COUNT = 256
 
 #: Largest netlist or program text that a validate call reads, in characters.
 MAX_TEXT_LENGTH = 1_000_000
 
-Seed = Annotated[
-    int, Field(ge=0, lt=2**63, description="Source of all randomness; the same seed gives the same circuits.")
-]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="Source of all randomness; the same seed gives the same rows.")]
 Count = Annotated[int, Field(ge=1, le=MAX_JOB_COUNT, description="How many circuits.")]
+Name = Annotated[str, Field(max_length=100)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class GenerateRequest(_Request):
+class JobRequest(_Request):
+    """What is done row by row: row ``i`` of `row_count` depends on (seed, i) and the request alone.
+
+    `rows_key` names the list of rows in an answer, `noun` what a row is about, `count_pointer` the field that says how
+    many there are.
+    """
+
+    rows_key: ClassVar[str] = "circuits"
+    noun: ClassVar[str] = "circuits"
+
+    seed: Seed | None = Field(None, description="Drawn by the service, and reported, when absent.")
+
+    @property
+    @abstractmethod
+    def row_count(self) -> int:
+        """How many rows the request asks for."""
+
+    @property
+    @abstractmethod
+    def count_pointer(self) -> str:
+        """JSON pointer of what decides `row_count`."""
+
+    @property
+    @abstractmethod
+    def made_by(self) -> str | None:
+        """The trained model that makes the rows, once one is named; None also where no model does."""
+
+
+class GenerateRequest(JobRequest):
     """What both kinds of generation share."""
 
     count: Count = 1
-    seed: Seed | None = Field(None, description="Drawn by the service, and reported, when absent.")
     temperature: float = Field(0.9, ge=0.05, le=2.0, allow_inf_nan=False, description="Of sampling.")
     top_p: float = Field(
         1.0, gt=0.0, le=1.0, allow_inf_nan=False, description="Nucleus: smallest set of tokens with this mass."
@@ -44,6 +74,21 @@ class GenerateRequest(_Request):
     )
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @property
+    def row_count(self) -> int:
+        """How many circuits."""
+        return self.count
+
+    @property
+    def count_pointer(self) -> str:
+        """The pointer of `count`."""
+        return "/count"
+
+    @property
+    def made_by(self) -> str | None:
+        """The model's name."""
+        return self.model
 
 
 class AnalogGenerateRequest(GenerateRequest):
@@ -80,10 +125,96 @@ class QuantumGenerateRequest(GenerateRequest):
     format: Literal["qasm2", "qasm3"] = Field("qasm2", description="OpenQASM version of `program`.")
 
 
+class CornerRequest(_Request):
+    """Process, supply and temperature of a simulation; what is absent is nominal."""
+
+    process: Name | None = Field(None, description="A process corner of the technology, e.g. ss.")
+    supply_v: Number | None = Field(None, description="Supply voltage.")
+    celsius: Number | None = Field(None, description="Temperature.")
+
+
+def _corner_of_name(value: Any) -> Any:
+    return {"process": value} if isinstance(value, str) else value
+
+
+class Draw(_Request):
+    """Sizings that the service draws: sizing ``i`` from (seed, i)."""
+
+    count: int = Field(ge=1, le=MAX_JOB_COUNT, description="How many sizings.")
+    method: Literal["guided", "log_uniform", "start"] = Field(
+        "guided",
+        description="guided: around the gm/Id-guided starting point; log_uniform: over each size's whole range; "
+        "start: the starting point itself.",
+    )
+
+
+class AnalogSimulateRequest(JobRequest):
+    """One netlist on a testbench, at one or many sizings. Without `sizings` and `draw`: at its starting point."""
+
+    rows_key: ClassVar[str] = "rows"
+    noun: ClassVar[str] = "sizings"
+
+    netlist: str = Field(
+        min_length=1, max_length=MAX_TEXT_LENGTH, description="SPICE element cards; sizes they carry are the start."
+    )
+    testbench: Name = Field(description="A name of GET /v1/testbenches.")
+    technology: Name = Field(DEFAULT_TECHNOLOGY, description="A name of GET /v1/technologies.")
+    corner: Annotated[
+        CornerRequest | None, BeforeValidator(_corner_of_name, json_schema_input_type=str | CornerRequest | None)
+    ] = Field(None, description="A process corner by name, or process, supply and temperature; nominal when absent.")
+    sizings: tuple[dict[Name, Number], ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_JOB_COUNT,
+        description="Values by variable, in SI units; a variable that is not named keeps its start.",
+    )
+    draw: Draw | None = Field(None, description="In place of `sizings`: let the service draw them.")
+    metrics: tuple[Name, ...] | None = Field(
+        None, min_length=1, max_length=256, description="Metrics to measure; all of the testbench when absent."
+    )
+    settings: dict[Name, Number] | None = Field(None, description="Conditions of the testbench by name, in SI units.")
+    ports: dict[Name, Name] | None = Field(
+        None, description="Role -> port, where the port's name does not say which role it plays."
+    )
+    include_deck: bool = Field(
+        False, description="Each row also carries `decks`, one a setup; `ngspice -b` runs each as written."
+    )
+    include_operating_point: bool = Field(
+        False, description="Each row also carries current, gm, gds and their like of every MOS transistor."
+    )
+
+    @field_validator("draw")
+    @classmethod
+    def _either(cls, draw: Draw | None, info: ValidationInfo) -> Draw | None:
+        if draw is not None and info.data.get("sizings") is not None:
+            raise PydanticCustomError("both_given", "sizings and draw are both given; give one of them")
+        return draw
+
+    @property
+    def row_count(self) -> int:
+        """How many sizings."""
+        if self.draw is not None:
+            return self.draw.count
+        return 1 if self.sizings is None else len(self.sizings)
+
+    @property
+    def count_pointer(self) -> str:
+        """The pointer of the sizings, or of the number to draw."""
+        return "/sizings" if self.draw is None else "/draw/count"
+
+    @property
+    def made_by(self) -> None:
+        """No trained model has a part in it."""
+        return None
+
+
 class AnalogValidateRequest(_Request):
     """One SPICE netlist to check."""
 
     netlist: str = Field(min_length=1, max_length=MAX_TEXT_LENGTH)
+    type: Name | None = Field(
+        None, description="A circuit type: try on its testbenches whether some sizing does what it is for, too."
+    )
 
 
 class QuantumValidateRequest(_Request):
@@ -93,16 +224,18 @@ class QuantumValidateRequest(_Request):
 
 
 #: Job kind -> the schema of its request.
-JOB_REQUESTS: dict[str, type[GenerateRequest]] = {
+JOB_REQUESTS: dict[str, type[JobRequest]] = {
     "analog.generate": AnalogGenerateRequest,
     "quantum.generate": QuantumGenerateRequest,
+    "analog.simulate": AnalogSimulateRequest,
 }
 
 
-def check_inline_count(request: GenerateRequest) -> None:
-    """An inline call asks for few circuits, else InvalidRequest that points to jobs."""
-    if request.count > MAX_INLINE_COUNT:
+def check_inline_count(request: JobRequest) -> None:
+    """An inline call asks for few rows, else InvalidRequest that points to jobs."""
+    if request.row_count > MAX_INLINE_COUNT:
         raise InvalidRequest(
-            f"count is {request.count}, an inline call makes at most {MAX_INLINE_COUNT}; submit a job (POST /v1/jobs)",
-            pointer="/count",
+            f"{request.row_count} {request.noun} are asked for, an inline call makes at most {MAX_INLINE_COUNT}; "
+            "submit a job (POST /v1/jobs)",
+            pointer=request.count_pointer,
         )

@@ -7,12 +7,14 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from app.requests import GenerateRequest
+from app.requests import AnalogSimulateRequest, GenerateRequest, JobRequest
 from app.workshop import Row
 
 
 class FakeWorkshop:
     """A workshop whose circuits are one resistor; row `i` is a pure function of the request and `i`, as in the real.
+
+    Simulations have two metrics, the second of which every third sizing leaves undefined.
 
     `delay_s` is the time a row takes; rows whose index is in `poison` raise out of `produce`, as a dying machinery
     would. `produced` counts how often each index was made.
@@ -23,27 +25,48 @@ class FakeWorkshop:
         self.poison = poison
         self.produced: dict[int, int] = {}
 
-    def prepare(self, kind: str, request: GenerateRequest) -> GenerateRequest:
+    def prepare(self, kind: str, request: JobRequest) -> JobRequest:
         """The request with seed 0 and model ``fake`` where it names none."""
-        named = request.model_copy(update={"model": request.model or "fake"})
-        return named if named.seed is not None else named.model_copy(update={"seed": 0})
+        if isinstance(request, GenerateRequest):
+            request = request.model_copy(update={"model": request.model or "fake"})
+        return request if request.seed is not None else request.model_copy(update={"seed": 0})
+
+    def heading(self, kind: str, request: JobRequest) -> Mapping[str, Any]:
+        """Seed and model; of a simulation its names and one variable."""
+        if not isinstance(request, AnalogSimulateRequest):
+            return {"seed": request.seed, "model": request.made_by}
+        return {
+            "testbench": request.testbench,
+            "testbench_version": 1,
+            "technology": request.technology,
+            "card_hash": "0" * 16,
+            "corner": {"process": "tt", "supply_v": 1.8, "celsius": 27.0},
+            "settings": {},
+            "ports": {"output": "VOUT1"},
+            "metrics": [{"name": "gain_db", "unit": "dB"}, {"name": "ugf_hz", "unit": "Hz"}],
+            "sizes": [{"name": "r1_ohm", "unit": "ohm", "low": 1.0, "high": 1e6, "start": 1e3}],
+            "seed": request.seed,
+        }
 
     async def produce(
-        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+        self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
-        """One row per index; every seventh is invalid."""
+        """One row per index; every seventh is invalid, or did not converge."""
         for index in indices:
             if index in self.poison:
                 raise RuntimeError(f"poisoned item {index}")
             await asyncio.sleep(self.delay_s)
             self.produced[index] = self.produced.get(index, 0) + 1
             digest = hashlib.sha256(f"{kind}:{request.seed}:{index}".encode()).hexdigest()
+            if isinstance(request, AnalogSimulateRequest):
+                yield _simulated(index, int(digest, 16), request.include_deck)
+                continue
             text = f"R1 VIN1 VSS {int(digest[:4], 16) + 1}\n"
             yield {
                 "index": index,
                 "status": "invalid" if int(digest, 16) % 7 == 0 else "ok",
                 "seed": request.seed,
-                "model": request.model,
+                "model": request.made_by,
                 **({"netlist": text, "type": "other", "device_count": 1, "net_count": 2, "ports": ["VIN1", "VSS"]}
                    if kind == "analog.generate" else
                    {"program": "OPENQASM 2.0;\nqreg q[1];\nU(0,0,0) q[0];\n", "family": "ghz", "qubits": 1,
@@ -53,7 +76,7 @@ class FakeWorkshop:
                 "timings": {"generate_s": self.delay_s},
             }  # fmt: skip
 
-    async def validate(self, kind: str, text: str) -> Mapping[str, Any]:
+    async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
         """Everything is fine."""
         return {"status": "ok", "findings": [], "facts": {"length": len(text)}}
 
@@ -63,6 +86,7 @@ class FakeWorkshop:
             "models": [{"name": "fake", "kind": "analog", "is_default": True, "parameters": 0}],
             "validators": [],
             "technologies": [],
+            "testbenches": [],
             "families": {"analog": ["other"], "quantum": ["ghz"]},
         }
 
@@ -72,3 +96,27 @@ class FakeWorkshop:
 
     async def aclose(self) -> None:
         """Nothing to close."""
+
+
+def _simulated(index: int, number: int, with_deck: bool) -> Row:
+    """A row of a simulation that `number` decides."""
+    row: Row = {
+        "index": index,
+        "status": "not_converged" if number % 7 == 0 else "ok",
+        "sizes": {"r1_ohm": float(number % 1000 + 1)},
+        "metrics": {"gain_db": number % 100 / 2, "ugf_hz": 1e6},
+        "undefined": {},
+        "relaxed": False,
+        "timings": {"simulate_s": 0.0},
+    }
+    if with_deck:
+        row["decks"] = {"dc": "* a divider\n.end\n"}
+    if row["status"] == "not_converged":
+        reason = "ngspice found no operating point"
+        row["metrics"] = {"gain_db": None, "ugf_hz": None}
+        row["undefined"] = {name: {"cause": "simulator", "reason": reason} for name in row["metrics"]}
+        row["message"] = reason
+    elif number % 3 == 0:
+        row["metrics"]["ugf_hz"] = None
+        row["undefined"]["ugf_hz"] = {"cause": "circuit", "reason": "the gain never crosses 0 dB"}
+    return row

@@ -1,54 +1,83 @@
-"""Generators and validators behind three calls. What the doors (HTTP, jobs, command line) know of the machinery."""
+"""Generators, validators and testbenches behind a few calls. What the doors (HTTP, jobs, command line) know of them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, Protocol
 
-from app.requests import GenerateRequest
+from app.requests import JobRequest
 
-#: One result, ready for JSON: `{index, status: "ok"|"invalid"|"error", ...}` as docs/architecture.md lays down.
+#: One result, ready for JSON: `{index, status, ...}` as docs/architecture.md lays down.
 Row = dict[str, Any]
 
+#: What a row counts as, whatever its own status says.
+Outcome = Literal["ok", "invalid", "error"]
 
-class Workshop(Protocol):
-    """Makes rows of circuits and checks texts. One per process; shared by every caller so that requests are batched."""
+OUTCOMES: tuple[Outcome, ...] = ("ok", "invalid", "error")
 
-    def prepare(self, kind: str, request: GenerateRequest) -> GenerateRequest:
-        """The request with its seed drawn and its model named; raises InvalidInput for what no model here can do.
+#: Status of a row -> what it counts as. A simulation without a result is one of this sizing on this testbench, so it is
+#: counted with the invalid circuits; ``error`` stays for rows that could not be made.
+OUTCOME_OF: Mapping[str, Outcome] = MappingProxyType(
+    {
+        "ok": "ok",
+        "invalid": "invalid",
+        "error": "error",
+        "not_converged": "invalid",
+        "simulator_gave_up": "invalid",
+        "timeout": "invalid",
+    }
+)
 
-        `kind` is a key of `requests.JOB_REQUESTS`.
+
+class RowMaker(Protocol):
+    """Makes the rows of requests. Shared by every caller, so that their work is batched."""
+
+    def prepare(self, kind: str, request: JobRequest) -> JobRequest:
+        """The request with everything settled that was left open (seed, model, corner).
+
+        Blocks for as long as reading a technology takes. Raises InvalidInput for what cannot be done here, Unavailable
+        where the machine lacks something. `kind` is a key of `requests.JOB_REQUESTS`.
         """
         ...
 
+    def heading(self, kind: str, request: JobRequest) -> Mapping[str, Any]:
+        """What all rows of the prepared request have in common, for the answer that carries them. Blocks likewise."""
+        ...
+
     def produce(
-        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+        self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
         """Rows of the prepared request, one per index, in order of completion.
 
         Rows made `in_background` (jobs) wait behind those that someone waits for.
 
-        Row `i` depends on (seed, i) and the request alone. A circuit that cannot be made or checked gives a row with
-        status ``error`` and a problem document under ``problem``; the call itself raises only when the machinery is
-        down. Closing the iterator stops the work within a token step.
+        Row `i` depends on (seed, i) and the request alone. A row that cannot be made has status ``error`` and a problem
+        document under ``problem``; the call itself raises only when the machinery is down. Closing the iterator stops
+        the work: sampling within a token step, simulation at once.
         """
-        ...
-
-    async def validate(self, kind: str, text: str) -> Mapping[str, Any]:
-        """``{status, findings: [...], facts: {...}}`` for a SPICE (kind ``analog``) or OpenQASM (``quantum``) text.
-
-        Raises CircuitSyntaxError or LimitExceeded for a text outside the accepted grammar.
-        """
-        ...
-
-    def describe(self) -> Mapping[str, Any]:
-        """``{models: [...], validators: [...], technologies: [...], families: {analog: [...], quantum: [...]}}``."""
-        ...
-
-    def health(self) -> Mapping[str, Any]:
-        """What readyz, metrics and the dashboard show: ``{ready: bool, reasons: [sentence], engine, workers}``."""
         ...
 
     async def aclose(self) -> None:
         """Engines and worker processes are gone."""
+        ...
+
+
+class Workshop(RowMaker, Protocol):
+    """Makes rows, checks texts, and says what there is. One per process."""
+
+    async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
+        """``{status, findings: [...], facts: {...}}`` for a SPICE (kind ``analog``) or OpenQASM (``quantum``) text.
+
+        With `function_of`, a circuit type, it is also tried whether some sizing does what the type is for.
+        Raises CircuitSyntaxError or LimitExceeded for a text outside the accepted grammar, UnknownName for the type.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """``{models, validators, technologies, testbenches: [...], families: {analog: [...], quantum: [...]}}``."""
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """What readyz, metrics and the dashboard show: ``{ready: bool, reasons: [sentence], engine, workers}``."""
         ...

@@ -1,4 +1,4 @@
-"""The workshop of one machine: an engine a model, worker processes for ngspice and Qiskit, rows out of both.
+"""The workshop of one machine: an engine a model, worker processes for ngspice and Qiskit, rows out of them.
 
 Sampling runs in the engines' threads; decoding and checking of a finished circuit start at once in a thread of their
 own, so that validation overlaps generation. Circuits of all callers share the engines' batches.
@@ -32,6 +32,7 @@ from app.errors import (
 )
 from app.findings import Finding, has_errors
 from app.generators import Candidate, Generator, Plan, generators
+from app.hand_over import HandOver
 from app.inference.cache import Precision
 from app.inference.checkpoint import Checkpoint, list_models, load_checkpoint
 from app.inference.engine import Completion, Engine, Ticket
@@ -40,12 +41,14 @@ from app.inference.randomness import stream_key
 from app.measures.novelty import TrainingIndex
 from app.quantum.family_names import FAMILIES
 from app.quantum.qasm import read_qasm
-from app.requests import JOB_REQUESTS, GenerateRequest
+from app.requests import JOB_REQUESTS, AnalogSimulateRequest, GenerateRequest, JobRequest
 from app.resources import models_path
-from app.simulators.ngspice import ngspice_pool
+from app.simulations import Simulations, describe_technology, describe_testbench, load_technologies
 from app.simulators.operating_point import OperatingPointSimulator
 from app.simulators.processes import ProcessLimits, WorkerPool
 from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
+from app.testbenches._base import testbenches
+from app.testbenches._pool import simulation_pool
 from app.validators._base import Subject, ValidationTools, Verdict, validators
 from app.workshop import Row
 
@@ -57,6 +60,10 @@ _RECYCLE_AFTER = 2_000
 
 class WorkshopSettings(Protocol):
     """What the workshop of this machine is made of; `settings.Settings` has it all."""
+
+    @property
+    def data_dir(self) -> Path:
+        """Folder of added technologies and caches."""
 
     @property
     def models_dir(self) -> Path | None:
@@ -84,7 +91,11 @@ class WorkshopSettings(Protocol):
 
 
 def build_workshop(settings: WorkshopSettings) -> LocalWorkshop:
-    """The workshop of this machine; models are loaded, engines and workers start with the first request."""
+    """The workshop of this machine; models are loaded, engines and workers start with the first request.
+
+    Technologies that were added on it are registered.
+    """
+    load_technologies(settings.data_dir)
     return LocalWorkshop(settings)
 
 
@@ -118,7 +129,9 @@ class LocalWorkshop:
         self._load_models(settings.models_dir or models_path())
         self._finishers = ThreadPoolExecutor(4 * settings.validator_workers, thread_name_prefix="finish")
         self._reasons = list(self._damaged.values())
+        self._ngspice_missing: NgspiceMissing | None = None
         self._ngspice = self._ngspice_pool()
+        self._simulations = None if self._ngspice is None else Simulations(self._ngspice, settings.data_dir)
         self._qiskit = WorkerPool(
             "app.validators.qiskit_worker", size=settings.validator_workers, timeout_s=_QISKIT_S,
             recycle_after=_RECYCLE_AFTER, limits=ProcessLimits(),
@@ -126,7 +139,8 @@ class LocalWorkshop:
         simulator = (
             None if self._ngspice is None else OperatingPointSimulator(self._ngspice, technologies[DEFAULT_TECHNOLOGY])
         )
-        self._tools = ValidationTools(simulator=simulator, qiskit=self._qiskit)
+        benches = None if self._simulations is None else self._simulations.benches
+        self._tools = ValidationTools(simulator=simulator, qiskit=self._qiskit, benches=benches)
         self._generator_of: dict[str, Generator[Any]] = {entry.kind: entry for entry in generators.values()}
         self.is_closed = False
 
@@ -144,20 +158,36 @@ class LocalWorkshop:
 
     def _ngspice_pool(self) -> WorkerPool | None:
         try:
-            return ngspice_pool(size=self._settings.validator_workers)
+            return simulation_pool(size=self._settings.validator_workers)
         except NgspiceMissing as error:
             log.error("%s", error)
+            self._ngspice_missing = error
             self._reasons.append(str(error))
             return None
 
-    def prepare(self, kind: str, request: GenerateRequest) -> GenerateRequest:
-        """The request with its seed drawn and its model named; raises InvalidInput or ModelDamaged."""
+    def prepare(self, kind: str, request: JobRequest) -> JobRequest:
+        """The request with nothing left open (seed, model, corner); raises InvalidInput or Unavailable."""
         if kind not in JOB_REQUESTS:
             raise UnknownName("job kind", kind, JOB_REQUESTS, pointer="/kind")
+        if isinstance(request, AnalogSimulateRequest):
+            return self._simulator().prepare(kind, request)
+        request = _generation(request)
         self._generator_of[kind].plan(request)
         model = self._model_for(kind, request.model)
         seed = secrets.randbelow(2**53) if request.seed is None else request.seed
         return request.model_copy(update={"seed": seed, "model": model.checkpoint.name})
+
+    def heading(self, kind: str, request: JobRequest) -> Mapping[str, Any]:
+        """Seed and model, or what `Simulations.heading` says."""
+        if isinstance(request, AnalogSimulateRequest):
+            return self._simulator().heading(kind, request)
+        return {"seed": request.seed, "model": request.made_by}
+
+    def _simulator(self) -> Simulations:
+        if self._simulations is None:
+            looked_at = () if self._ngspice_missing is None else self._ngspice_missing.looked_at
+            raise NgspiceMissing(looked_at)
+        return self._simulations
 
     def _model_for(self, kind: str, name: str | None) -> _Model:
         circuits = kind.partition(".")[0]
@@ -188,19 +218,24 @@ class LocalWorkshop:
                 )  # fmt: skip
             return model.engine
 
-    async def produce(
-        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+    def produce(
+        self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
-        """Rows in order of completion; see `workshop.Workshop.produce`."""
+        """Rows in order of completion; see `workshop.RowMaker.produce`."""
+        if isinstance(request, AnalogSimulateRequest):
+            return self._simulator().produce(kind, request, indices, in_background=in_background)
+        return self._generate(kind, _generation(request), indices, in_background=in_background)
+
+    async def _generate(
+        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool
+    ) -> AsyncIterator[Row]:
         if request.seed is None:
             raise ValueError("the request is not prepared: it has no seed")
         model = self._model_for(kind, request.model)
         generator = self._generator_of[kind]
         plan = generator.plan(request)
         engine = await asyncio.to_thread(self._engine, model)
-        loop = asyncio.get_running_loop()
-        rows: asyncio.Queue[Row | BaseException] = asyncio.Queue()
-        hand_over = _HandOver(loop, rows)
+        rows = HandOver()
         work = _Work(self, kind, generator, plan, request, model)
         tickets: list[Ticket] = []
 
@@ -211,8 +246,8 @@ class LocalWorkshop:
             )  # fmt: skip
 
             def on_done(outcome: Completion | BaseException) -> None:
-                if not hand_over.is_closed:
-                    self._finishers.submit(lambda: hand_over(work.row(index, outcome)))
+                if not rows.is_closed:
+                    self._finishers.submit(lambda: rows.put(work.row(index, outcome)))
 
             tickets.append(engine.submit(sequence, on_done))
 
@@ -220,23 +255,23 @@ class LocalWorkshop:
             for index in indices:
                 submit(index)
             for _ in range(len(indices)):
-                row = await rows.get()
-                if isinstance(row, BaseException):
-                    raise row
+                row = await rows.next()
+                assert row is not None
                 yield row
         finally:
-            hand_over.is_closed = True
+            rows.close()
             for ticket in tickets:
                 engine.cancel(ticket)
 
-    async def validate(self, kind: str, text: str) -> Mapping[str, Any]:
-        """The verdict of every validator of the kind; raises CircuitSyntaxError or LimitExceeded."""
-        return await asyncio.get_running_loop().run_in_executor(self._finishers, self._validate, kind, text)
+    async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
+        """The verdict of every validator of the kind; raises CircuitSyntaxError, LimitExceeded or UnknownName."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._finishers, self._validate, kind, text, function_of)
 
-    def _validate(self, kind: str, text: str) -> Mapping[str, Any]:
+    def _validate(self, kind: str, text: str, function_of: str | None) -> Mapping[str, Any]:
         if kind == "analog":
             parsed = parse_spice(text)
-            subject, notes = Subject(text, netlist=parsed.netlist), parsed.notes
+            subject, notes = Subject(text, netlist=parsed.netlist, function_of=function_of), parsed.notes
         else:
             read = read_qasm(text)
             subject, notes = Subject(text, program=read.program), read.notes
@@ -256,11 +291,12 @@ class LocalWorkshop:
             if validator.kind == kind and not has_errors(findings):
                 verdict = validator.check(subject, self._tools)
                 findings += verdict.findings
-                facts[name] = dict(verdict.facts)
+                if verdict.facts:
+                    facts[name] = dict(verdict.facts)
         return Verdict(tuple(findings), facts)
 
     def describe(self) -> Mapping[str, Any]:
-        """Models, validators, technologies and families."""
+        """Models, validators, technologies, testbenches and families."""
         models = []
         for kind in ("analog", "quantum"):
             fitting = [m.checkpoint for m in self._models.values() if m.checkpoint.kind == kind]
@@ -270,15 +306,8 @@ class LocalWorkshop:
             "validators": [
                 {"name": name, "kind": entry.kind, "summary": entry.summary} for name, entry in validators.items()
             ],
-            "technologies": [
-                {
-                    "name": name,
-                    "summary": entry.summary,
-                    "supply_v": entry.supply_v,
-                    "is_default": name == DEFAULT_TECHNOLOGY,
-                }
-                for name, entry in technologies.items()
-            ],
+            "technologies": [describe_technology(entry) for entry in technologies.values()],
+            "testbenches": [describe_testbench(entry) for entry in testbenches.values()],
             "families": {"analog": list(CIRCUIT_TYPES), "quantum": list(FAMILIES)},
         }
 
@@ -317,21 +346,9 @@ class LocalWorkshop:
         self._finishers.shutdown()  # what waits there runs, so that every caller hears that the workshop is closed
 
 
-class _HandOver:
-    """Puts results into an asyncio queue from any thread, until the receiver has gone."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, rows: asyncio.Queue[Row | BaseException]) -> None:
-        self._loop = loop
-        self._rows = rows
-        self.is_closed = False
-
-    def __call__(self, row: Row | BaseException) -> None:
-        if self.is_closed:
-            return
-        try:
-            self._loop.call_soon_threadsafe(self._rows.put_nowait, row)
-        except RuntimeError:  # the loop has ended, so nobody waits for the row
-            self.is_closed = True
+def _generation(request: JobRequest) -> GenerateRequest:
+    assert isinstance(request, GenerateRequest), "every other kind of request was dealt with"
+    return request
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from app.errors import UnknownName
 from app.jobs.executor import LocalExecutor
 from app.jobs.ledger import Ledger
 from app.jobs.runner import JobRunner
-from app.requests import AnalogGenerateRequest, GenerateRequest, QuantumGenerateRequest
+from app.requests import AnalogGenerateRequest, JobRequest, QuantumGenerateRequest
 from app.service.app import create_app
 from app.service.counting import CountedWorkshop
 from app.service.metrics import Metrics
@@ -33,7 +33,7 @@ class NamedWorkshop(FakeWorkshop):
 
     families = ("ghz", "qft")
 
-    def prepare(self, kind: str, request: GenerateRequest) -> GenerateRequest:
+    def prepare(self, kind: str, request: JobRequest) -> JobRequest:
         """The prepared request; UnknownName for another type or family."""
         if isinstance(request, AnalogGenerateRequest):
             request.check_names()
@@ -78,6 +78,13 @@ class RunningService:
     def submit(self, count: int, kind: str = "analog.generate", **request: Any) -> dict[str, Any]:
         """A new job."""
         body = {"kind": kind, "request": {"count": count, **request}}
+        job: dict[str, Any] = self.json("POST", "/v1/jobs", json=body)
+        return job
+
+    def simulate(self, count: int, **request: Any) -> dict[str, Any]:
+        """A new job of drawn sizings."""
+        whole = {"netlist": "R1 VIN1 VOUT1 1k\nR2 VOUT1 VSS 1k\n", "testbench": "opamp", "draw": {"count": count}}
+        body = {"kind": "analog.simulate", "request": {**whole, **request}}
         job: dict[str, Any] = self.json("POST", "/v1/jobs", json=body)
         return job
 

@@ -20,7 +20,7 @@ from app.cli.options import analog_request, coupling, quantum_request
 from app.cli.progress import ProgressBar
 from app.cli.serve import check_host, is_loopback
 from app.errors import InvalidRequest, SimulatorCrashed
-from app.requests import AnalogGenerateRequest, GenerateRequest, QuantumGenerateRequest
+from app.requests import AnalogGenerateRequest, GenerateRequest, JobRequest, QuantumGenerateRequest
 from app.testing import FakeWorkshop
 from app.workshop import Row
 
@@ -47,7 +47,7 @@ def test_generate_writes_one_row_a_line_in_order(tmp_path: Path, capsys: pytest.
 def test_rows_that_come_out_of_order_are_written_in_order(tmp_path: Path):
     class Backwards(FakeWorkshop):
         async def produce(
-            self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+            self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
         ) -> AsyncIterator[Row]:
             async for row in super().produce(kind, request, list(reversed(indices))):
                 yield row
@@ -111,7 +111,7 @@ def test_what_was_asked_wrongly_is_status_2_and_names_the_option(
 
 def test_a_refused_request_leaves_no_file(tmp_path: Path):
     class Refusing(FakeWorkshop):
-        def prepare(self, kind: str, request: GenerateRequest) -> GenerateRequest:
+        def prepare(self, kind: str, request: JobRequest) -> JobRequest:
             raise InvalidRequest("no model here makes that", pointer="/type")
 
     target = tmp_path / "out.ndjson"
@@ -124,7 +124,7 @@ def test_a_failure_of_the_machine_is_status_1_and_keeps_the_rows_made(
 ):
     class Dying(FakeWorkshop):
         async def produce(
-            self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+            self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
         ) -> AsyncIterator[Row]:
             async for row in super().produce(kind, request, indices[:5]):
                 yield row
@@ -167,7 +167,7 @@ def test_validate_prints_findings_and_an_invalid_circuit_is_status_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     class Strict(FakeWorkshop):
-        async def validate(self, kind: str, text: str) -> dict[str, Any]:
+        async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> dict[str, Any]:
             await asyncio.sleep(0)
             finding = {
                 "code": "floating_gate",

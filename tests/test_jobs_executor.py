@@ -10,7 +10,7 @@ import pytest
 from app.errors import Unavailable
 from app.jobs.chunks import ChunkSpec
 from app.jobs.executor import LocalExecutor
-from app.requests import GenerateRequest
+from app.requests import JobRequest
 from app.testing import FakeWorkshop
 from app.workshop import Row
 
@@ -26,7 +26,7 @@ class SleepyWorkshop(FakeWorkshop):
     is_closed = False
 
     async def produce(
-        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+        self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
         assert in_background
         try:
@@ -41,7 +41,7 @@ class ImpatientWorkshop(FakeWorkshop):
     """Fails with a timeout of its own."""
 
     async def produce(
-        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+        self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
         assert in_background
         async for row in super().produce(kind, request, indices, in_background=True):

@@ -234,12 +234,24 @@ def test_a_row_keeps_every_character_of_its_text(any_ledger: Ledger) -> None:
     assert next(any_ledger.stream_results(job.id)).isascii()
 
 
+def test_a_simulation_without_a_result_counts_as_invalid_and_keeps_its_own_status(ledger: Ledger) -> None:
+    statuses = ("ok", "not_converged", "simulator_gave_up", "timeout", "error")
+    job = ledger.create_job("analog.simulate", {}, total=5, seed=0, model=None).job
+    rows = tuple({"index": index, "status": status} for index, status in enumerate(statuses))
+    record = ledger.record_rows(job.id, [ResultLine.of(row) for row in rows])
+    assert (record.counts.ok, record.counts.invalid, record.counts.error) == (1, 3, 1)
+    assert record.model is None
+    assert ledger.results(job.id).rows == rows
+    assert ledger.results(job.id, status="invalid").rows == rows[1:4]
+
+
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
         ({"status": "ok"}, "a row has no usable index: None"),
         ({"index": True, "status": "ok"}, "a row has no usable index: True"),
         ({"index": 1, "status": "fine"}, "row 1 has the unknown status 'fine'"),
+        ({"index": 1, "status": ["ok"]}, r"row 1 has the unknown status \['ok'\]"),
         ({"index": 1, "status": "ok", "x": float("nan")}, "row 1 is not JSON"),
         ({"index": 1, "status": "ok", "x": object()}, "row 1 is not JSON"),
     ],
@@ -354,7 +366,7 @@ def test_what_was_not_foreseen_is_told_as_the_database_tells_it(tmp_path: Path, 
 
 def test_a_mistake_of_the_code_is_not_blamed_on_the_machine(ledger: Ledger) -> None:
     with pytest.raises(sa.exc.IntegrityError, match="NOT NULL"):
-        ledger.create_job("analog.generate", {}, total=1, seed=1, model=None)  # type: ignore[arg-type] # the mistake
+        ledger.create_job("analog.generate", {}, total=1, seed=None, model="fake")  # type: ignore[arg-type] # the mistake
 
 
 def test_an_overloaded_ledger_is_a_sentence(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from app.errors import Conflict, NotFound
-from app.jobs.ledger import FINISHED, JOB_STATUSES, ROW_STATUSES, Ledger, ResultLine
+from app.jobs.ledger import FINISHED, JOB_STATUSES, Ledger, ResultLine
+from app.workshop import OUTCOMES
 
 
 class ModelJob:
@@ -69,7 +70,7 @@ class LedgerMachine(RuleBasedStateMachine):
             model.status = "running"
         assert record.status == model.status
 
-    @rule(job=jobs, indices=st.lists(st.integers(0, 11), max_size=8), status=st.sampled_from(ROW_STATUSES))
+    @rule(job=jobs, indices=st.lists(st.integers(0, 11), max_size=8), status=st.sampled_from(OUTCOMES))
     def deliver(self, job: str, indices: list[int], status: str) -> None:
         model = self.model[job]
         lines = [ResultLine.of({"index": index, "status": status}) for index in indices if index < model.total]
@@ -147,7 +148,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert [row["index"] for row in rows] == sorted(model.rows)
             assert record.status == model.status
             statuses = list(model.rows.values())
-            counted = [statuses.count(status) for status in ROW_STATUSES]
+            counted = [statuses.count(status) for status in OUTCOMES]
             assert list(record.as_json()["counts"].values()) == [model.total, len(statuses), *counted]
             missing = [index for start, stop in self.ledger.missing_indices(job) for index in range(start, stop)]
             assert missing == [index for index in range(model.total) if index not in model.rows]

@@ -20,7 +20,7 @@ from app.jobs.executor import Executor, LocalExecutor, OnRows
 from app.jobs.ledger import JobRecord, Ledger, ResultLine
 from app.jobs.plan import RetryPolicy
 from app.jobs.runner import JobRunner
-from app.requests import AnalogGenerateRequest, GenerateRequest
+from app.requests import AnalogGenerateRequest, GenerateRequest, JobRequest
 from app.testing import FakeWorkshop
 from app.workshop import Row
 
@@ -247,7 +247,7 @@ def test_a_row_that_is_not_json_becomes_an_error_row(tmp_path: Path) -> None:
 def test_a_hanging_item_costs_one_error_row(tmp_path: Path) -> None:
     class Hanging(FakeWorkshop):
         async def produce(
-            self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+            self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
         ) -> AsyncIterator[Row]:
             assert in_background
             async for row in super().produce(kind, request, indices, in_background=True):

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from app.errors import ModelDamaged, NgspiceMissing, QasmSyntaxError, SimulatorCrashed, SpiceSyntaxError
-from app.requests import MAX_INLINE_COUNT, GenerateRequest
+from app.requests import MAX_INLINE_COUNT, JobRequest
 from app.service.middleware import allowed_hosts
 from app.service.problems import PROBLEM_TYPES
 from app.settings import Settings
@@ -48,7 +48,7 @@ def test_an_inline_call_answers_with_its_circuits_by_index_and_the_seed_that_mak
 def test_rows_that_are_done_out_of_order_are_answered_in_order(tmp_path: Path) -> None:
     class Backwards(NamedWorkshop):
         async def produce(
-            self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+            self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
         ) -> AsyncIterator[Row]:
             async for row in super().produce(kind, request, indices[::-1]):
                 yield row
@@ -147,7 +147,7 @@ def test_a_body_without_a_declared_length_is_cut_off_at_the_limit(service: Runni
 
 def test_what_the_workshop_refuses_is_a_problem_at_the_text(tmp_path: Path) -> None:
     class Refusing(NamedWorkshop):
-        async def validate(self, kind: str, text: str) -> Mapping[str, Any]:
+        async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
             if text == "crash":
                 raise SimulatorCrashed("the worker died")
             if text == "missing":
@@ -188,7 +188,7 @@ def test_an_inline_call_that_takes_too_long_is_told_to_submit_a_job(tmp_path: Pa
         answer = service.http.post("/v1/analog/generate", json={"count": 100})
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
-        assert answer.json()["detail"].startswith("no answer within 0.3 s; ask for fewer circuits, or submit a job")
+        assert answer.json()["detail"].startswith("no answer within 0.3 s; ask for less, or submit a job")
     assert workshop.closed_after is not None
     assert workshop.closed_after < 20
 
@@ -199,7 +199,7 @@ class ClosingWorkshop(NamedWorkshop):
     closed_after: int | None = None
 
     async def produce(
-        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+        self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
         try:
             async for row in super().produce(kind, request, indices):

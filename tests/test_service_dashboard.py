@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.requests import GenerateRequest
+from app.requests import JobRequest
 from app.service.pages import STATIC
 from app.workshop import Row
 from tests.running_service import NamedWorkshop, RunningService, running_service
@@ -24,7 +24,7 @@ class HostileWorkshop(NamedWorkshop):
     """Rows, models and reports whose every text tries to become markup."""
 
     async def produce(
-        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+        self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
         async for row in super().produce(kind, request, indices):
             row["status"] = ("ok", "invalid", "error")[row["index"] % 3]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
     from app.settings import Settings
-    from app.workshop import Workshop
+    from app.workshop import RowMaker, Workshop
 
 #: Exit status.
 DONE, FAILED, USAGE = 0, 1, 2
@@ -30,6 +30,12 @@ def _local_workshop(settings: Settings) -> Workshop:
     from app.workshop_local import build_workshop
 
     return build_workshop(settings)
+
+
+def _local_simulations(settings: Settings) -> RowMaker:
+    from app.simulations import build_simulations
+
+    return build_simulations(settings)
 
 
 def _http_client(url: str) -> httpx.Client:
@@ -43,10 +49,13 @@ def _http_client(url: str) -> httpx.Client:
 class Door:
     """Where a command finds the machinery: an in-process workshop from settings, an HTTP client from a URL.
 
+    `make_simulations` gives the part of a workshop that simulates, which needs neither models nor torch.
+
     `look_every_s` passes between two looks at a job that is being watched.
     """
 
     make_workshop: Callable[[Settings], Workshop] = _local_workshop
+    make_simulations: Callable[[Settings], RowMaker] = _local_simulations
     make_client: Callable[[str], httpx.Client] = _http_client
     look_every_s: float = 0.5
 

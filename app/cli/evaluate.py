@@ -85,7 +85,7 @@ def _evaluate(
     async def run() -> tuple[dict[str, Any], Path | None]:
         workshop = door.make_workshop(settings)
         try:
-            name = workshop.prepare(f"{kind}.generate", requests[0]).model
+            name = workshop.prepare(f"{kind}.generate", requests[0]).made_by
             # Before the work, not after it: a card that cannot be written costs nothing then.
             folder = _folder_of(settings.models_dir or models_path(), str(name)) if is_card_written else None
             with ProgressBar("circuits", 2 * count * len(seeds)) as bar:

@@ -56,7 +56,7 @@ def _run(door: Door, kind: str, fields: dict[str, Any], device: str | None, outp
     sink = contextlib.nullcontext(kept.append) if to_document else rows.lines_to(output)
     # A bar and rows on one terminal would write over each other.
     is_shown = False if output == "-" and sys.stdout.isatty() else None
-    with ProgressBar("circuits", request.count, is_shown=is_shown) as bar:
+    with ProgressBar(request.noun, request.row_count, is_shown=is_shown) as bar:
         tally = rows.generate_rows(door.make_workshop(settings), kind, request, sink, bar)
     if as_json:
         write_document({**({"circuits": kept} if to_document else {"output": output}), **tally.as_json()})

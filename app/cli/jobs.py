@@ -10,9 +10,11 @@ import typer
 
 from app.cli import options as o
 from app.cli.door import DONE, FAILED, Door, door_of, say, write_document, write_line
+from app.cli.simulation_options import simulate_request
 
 if TYPE_CHECKING:
     from app.cli.client import JobsClient
+    from app.requests import JobRequest
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -26,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
     submit = typer.Typer(help="Submit a job; prints its id.", no_args_is_help=True)
     submit.command("analog")(submit_analog)
     submit.command("quantum")(submit_quantum)
+    submit.command("simulate")(submit_simulate)
     group.add_typer(submit, name="submit")
     for name, command in (
         ("list", list_jobs), ("show", show), ("watch", watch), ("cancel", cancel), ("results", results),
@@ -57,6 +60,18 @@ def submit_quantum(
 ) -> int:
     """OpenQASM programs of a family."""
     return _submit(door_of(context), url, "quantum.generate", request, wait, as_json)
+
+
+@o.with_request(simulate_request)
+def submit_simulate(
+    context: typer.Context,
+    request: dict[str, Any],
+    wait: Wait = False,
+    url: o.Url = DEFAULT_URL,
+    as_json: o.AsJson = False,
+) -> int:
+    """Sizings of a SPICE netlist on a testbench."""
+    return _submit(door_of(context), url, "analog.simulate", request, wait, as_json)
 
 
 def list_jobs(
@@ -107,9 +122,10 @@ def results(
 
     with _client(door_of(context), url) as client:
         if as_json and output == "-":
+            rows_key = _kind_of(client.show(job_id)).rows_key
             lines = io.StringIO()
             client.copy_results(job_id, lines)
-            write_document({"circuits": [json.loads(line) for line in lines.getvalue().splitlines()]})
+            write_document({rows_key: [json.loads(line) for line in lines.getvalue().splitlines()]})
             return DONE
         with opened_for_text(output) as stream:
             count = client.copy_results(job_id, stream)
@@ -155,8 +171,8 @@ def _submit(door: Door, url: str, kind: str, request: dict[str, Any], wait: bool
 def _watch(client: JobsClient, job_id: str, every_s: float, as_json: bool) -> int:
     from app.cli.progress import ProgressBar
 
-    total = client.show(job_id)["counts"]["total"]
-    with ProgressBar("circuits", total, patience_s=0.0) as bar:
+    job = client.show(job_id)
+    with ProgressBar(_kind_of(job).noun, job["counts"]["total"], patience_s=0.0) as bar:
         try:
             job = client.watch(job_id, lambda now: bar.advance_to(now["counts"]["done"], now["status"]), every_s)
         except KeyboardInterrupt:
@@ -164,6 +180,13 @@ def _watch(client: JobsClient, job_id: str, every_s: float, as_json: bool) -> in
             return FAILED
     _print(job, as_json)
     return DONE if job["status"] == "succeeded" else FAILED
+
+
+def _kind_of(job: dict[str, Any]) -> type[JobRequest]:
+    """The schema of the job's requests, which knows what its rows are called."""
+    from app.requests import JOB_REQUESTS
+
+    return JOB_REQUESTS[job["kind"]]
 
 
 def _print(job: dict[str, Any], as_json: bool) -> None:

@@ -9,7 +9,20 @@ from collections.abc import Sequence
 import typer
 
 from app import __version__
-from app.cli import bench, corpus, doctor, evaluate, generate, jobs, serve, technology, train, validate
+from app.cli import (
+    bench,
+    corpus,
+    doctor,
+    evaluate,
+    generate,
+    jobs,
+    serve,
+    simulate,
+    technology,
+    testbench,
+    train,
+    validate,
+)
 from app.cli.door import DONE, FAILED, USAGE, Door, say, write_document
 from app.errors import InvalidInput, JosephsonError
 
@@ -35,7 +48,20 @@ def build_app() -> typer.Typer:
     ) -> None:
         """Options of the command itself; each is done with by the time a command runs."""
 
-    for module in (serve, generate, validate, jobs, train, evaluate, bench, corpus, technology, doctor):
+    for module in (
+        serve,
+        generate,
+        validate,
+        simulate,
+        jobs,
+        train,
+        evaluate,
+        bench,
+        corpus,
+        technology,
+        testbench,
+        doctor,
+    ):
         module.add_to(app)
     return app
 

@@ -1,4 +1,4 @@
-"""Rows of generated circuits from an in-process workshop to a file: in the order of their index, one JSON line each."""
+"""Rows from an in-process workshop to a file: in the order of their index, one JSON line each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,25 +17,31 @@ from pydantic import ValidationError
 
 from app.cli.progress import ProgressBar
 from app.errors import InvalidRequest, UnknownName
-from app.requests import JOB_REQUESTS, GenerateRequest
-from app.workshop import Row, Workshop
+from app.requests import JOB_REQUESTS, JobRequest
+from app.workshop import OUTCOME_OF, Row, RowMaker
 
 #: Takes one finished row.
 Take: TypeAlias = Callable[[Row], None]
 
-#: A workshop keeps a place for every circuit of a call, so a long run asks for so many after each other.
+#: A workshop keeps a place for every row of a call, so a long run asks for so many after each other.
 AT_ONCE = 10_000
 
 #: Option of a request's field where its name is not the field's own.
 _OPTIONS = {"validate": "--validate", "validate_": "--validate", "include_deck": "--deck"}
+_SIMULATION_OPTIONS = {
+    "netlist": "NETLIST", "sizings": "--sizing", "draw": "--count", "metrics": "--metric", "settings": "--setting",
+    "ports": "--port", "include_operating_point": "--operating-point",
+}  # fmt: skip
 
 
 @dataclass
 class Tally:
-    """How far a run is; `seed` is the one that was used."""
+    """How far a run is; `seed` is the one that was used, `heading` what its rows have in common."""
 
     total: int
+    noun: str = "circuits"
     seed: int | None = None
+    heading: Mapping[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=lambda: {"ok": 0, "invalid": 0, "error": 0})
     seconds: float = 0.0
     is_interrupted: bool = False
@@ -47,7 +53,7 @@ class Tally:
 
     @property
     def has_failed(self) -> bool:
-        """The run stopped early, or not one of its circuits could be made."""
+        """The run stopped early, or not one of its rows could be made."""
         return self.is_interrupted or (self.done > 0 and self.counts["error"] == self.done)
 
     def as_json(self) -> dict[str, Any]:
@@ -57,13 +63,14 @@ class Tally:
 
     def sentence(self, place: str) -> str:
         """What happened, for people."""
+        noun = self.noun if self.done != 1 else self.noun.removesuffix("s")
         share = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count) or "none"
         if self.is_interrupted:
-            return f"interrupted: {self.done} of {self.total} circuits are in {place} ({share}); seed {self.seed}"
-        return f"{self.done} circuits in {self.seconds:.1f} s ({share}); seed {self.seed}"
+            return f"interrupted: {self.done} of {self.total} {self.noun} are in {place} ({share}); seed {self.seed}"
+        return f"{self.done} {noun} in {self.seconds:.1f} s ({share}); seed {self.seed}"
 
 
-def read_request(kind: str, fields: dict[str, Any]) -> GenerateRequest:
+def read_request(kind: str, fields: dict[str, Any]) -> JobRequest:
     """The request of job kind `kind` with these fields.
 
     Raises:
@@ -77,7 +84,8 @@ def read_request(kind: str, fields: dict[str, Any]) -> GenerateRequest:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
-        option = _OPTIONS.get(name, "--" + name.replace("_", "-"))
+        options = _OPTIONS | _SIMULATION_OPTIONS if kind == "analog.simulate" else _OPTIONS
+        option = options.get(name, "--" + name.replace("_", "-"))
         raise InvalidRequest(
             f"{option}: {first['msg']} (got {str(first['input'])[:80]!r})", pointer=f"/{name}"
         ) from error
@@ -114,14 +122,14 @@ def _write_line(stream: TextIO, row: Row) -> None:
 
 
 def generate_rows(
-    workshop: Workshop, kind: str, request: GenerateRequest, sink: AbstractContextManager[Take], bar: ProgressBar
+    workshop: RowMaker, kind: str, request: JobRequest, sink: AbstractContextManager[Take], bar: ProgressBar
 ) -> Tally:
     """Every row of the request has gone to the sink, in the order of the index; the workshop is closed.
 
     The sink is entered only when the workshop has accepted the request. Ctrl-C ends the run early: what was made by
     then has gone to the sink, and the tally says that it was interrupted.
     """
-    tally = Tally(request.count)
+    tally = Tally(request.row_count, request.noun)
     started = time.monotonic()
     # On Ctrl-C asyncio cancels the run, which still hands over its rows and closes the workshop, then raises this.
     with contextlib.suppress(KeyboardInterrupt):
@@ -131,9 +139,9 @@ def generate_rows(
 
 
 async def _generate(
-    workshop: Workshop,
+    workshop: RowMaker,
     kind: str,
-    request: GenerateRequest,
+    request: JobRequest,
     sink: AbstractContextManager[Take],
     tally: Tally,
     bar: ProgressBar,
@@ -141,9 +149,10 @@ async def _generate(
     try:
         prepared = workshop.prepare(kind, request)
         tally.seed = prepared.seed
+        tally.heading = workshop.heading(kind, prepared)
         with sink as take:
-            for start in range(0, prepared.count, AT_ONCE):
-                indices = range(start, min(start + AT_ONCE, prepared.count))
+            for start in range(0, prepared.row_count, AT_ONCE):
+                indices = range(start, min(start + AT_ONCE, prepared.row_count))
                 await _hand_over_in_order(workshop.produce(kind, prepared, indices), take, tally, bar)
     except asyncio.CancelledError:
         tally.is_interrupted = True
@@ -157,7 +166,7 @@ async def _hand_over_in_order(rows: AsyncIterator[Row], take: Take, tally: Tally
 
     def hand_over(row: Row) -> None:
         take(row)
-        tally.counts[row["status"]] += 1
+        tally.counts[OUTCOME_OF[row["status"]]] += 1
 
     try:
         async for row in rows:

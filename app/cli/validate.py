@@ -12,6 +12,9 @@ from app.cli import options as o
 from app.cli.door import DONE, FAILED, Door, door_of, read_text, write_document, write_line
 
 File = Annotated[str, typer.Argument(help="A file; - is standard input.")]
+Type = Annotated[
+    str | None, typer.Option("--type", help="Circuit type: try whether some sizing does what it is for, too.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,21 +27,21 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="validate")
 
 
-def analog(context: typer.Context, file: File, as_json: o.AsJson = False) -> int:
-    """A SPICE netlist: the electrical rules, then its operating point in ngspice."""
-    return _run(door_of(context), "analog", file, as_json)
+def analog(context: typer.Context, file: File, type_: Type = None, as_json: o.AsJson = False) -> int:
+    """A SPICE netlist: the electrical rules, then its operating point in ngspice, then the function of its type."""
+    return _run(door_of(context), "analog", file, type_, as_json)
 
 
 def quantum(context: typer.Context, file: File, as_json: o.AsJson = False) -> int:
     """An OpenQASM program: loaded by Qiskit, every angle finite, no qubit idle."""
-    return _run(door_of(context), "quantum", file, as_json)
+    return _run(door_of(context), "quantum", file, None, as_json)
 
 
-def _run(door: Door, kind: str, file: str, as_json: bool) -> int:
+def _run(door: Door, kind: str, file: str, function_of: str | None, as_json: bool) -> int:
     from app.requests import MAX_TEXT_LENGTH
 
     text = read_text(file, MAX_TEXT_LENGTH)
-    verdict = asyncio.run(_verdict(door, kind, text))
+    verdict = asyncio.run(_verdict(door, kind, text, function_of))
     if as_json:
         write_document(verdict)
     else:
@@ -46,12 +49,12 @@ def _run(door: Door, kind: str, file: str, as_json: bool) -> int:
     return DONE if verdict["status"] == "ok" else FAILED
 
 
-async def _verdict(door: Door, kind: str, text: str) -> Mapping[str, Any]:
+async def _verdict(door: Door, kind: str, text: str, function_of: str | None) -> Mapping[str, Any]:
     from app.settings import read_settings
 
     workshop = door.make_workshop(read_settings())
     try:
-        return await workshop.validate(kind, text)
+        return await workshop.validate(kind, text, function_of=function_of)
     finally:
         await workshop.aclose()
 

@@ -22,7 +22,7 @@ class ChunkSpec(BaseModel):
 
     job_id: str
     kind: str = Field(description="A key of `requests.JOB_REQUESTS`.")
-    request: dict[str, Any] = Field(description="The prepared request (seed drawn, model named), as JSON.")
+    request: dict[str, Any] = Field(description="The prepared request, as JSON.")
     ranges: tuple[Range, ...] = Field(description="The indices to make, as ascending half-open ranges.")
     stall_s: float = Field(gt=0, description="Longest time without a finished row; after it the chunk is given up.")
 

@@ -29,15 +29,13 @@ import sqlalchemy as sa
 
 from app.errors import Conflict, InvalidRequest, LimitExceeded, NotFound, Unavailable
 from app.jobs.database import Claim, Database
-from app.workshop import Row
+from app.workshop import OUTCOME_OF, OUTCOMES, Outcome, Row
 
 JobStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
-RowStatus = Literal["ok", "invalid", "error"]
 
 #: Statuses that never change again.
 FINISHED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JOB_STATUSES: tuple[JobStatus, ...] = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
-ROW_STATUSES: tuple[RowStatus, ...] = ("ok", "invalid", "error")
 
 #: Most entries of one page of jobs or results.
 MAX_PAGE = 1000
@@ -91,7 +89,7 @@ _schema = sa.Table("ledger_schema", _metadata, sa.Column("version", sa.Integer, 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of a job: wanted, there, and of each status. ``done = ok + invalid + error <= total``."""
+    """Rows of a job: wanted, there, and what they count as (`OUTCOME_OF`). ``done = ok + invalid + error <= total``."""
 
     total: int
     done: int
@@ -102,14 +100,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A job as the ledger has it at one moment."""
+    """A job as the ledger has it at one moment. `model` is None where no trained model makes its rows."""
 
     id: str
     kind: str
     status: JobStatus
     counts: Counts
     seed: int
-    model: str
+    model: str | None
     request: Mapping[str, Any]
     created: datetime
     started: datetime | None
@@ -170,10 +168,10 @@ class ResultPage:
 
 @dataclass(frozen=True)
 class ResultLine:
-    """One row as it is kept: its index, its status and its JSON text (ASCII, one line)."""
+    """One row as it is kept: its index, what it counts as, and its JSON text (ASCII, one line)."""
 
     index: int
-    status: RowStatus
+    status: Outcome
     text: str
 
     @classmethod
@@ -182,13 +180,13 @@ class ResultLine:
         index, status = row.get("index"), row.get("status")
         if type(index) is not int or index < 0:
             raise ValueError(f"a row has no usable index: {index!r}")
-        if status not in ROW_STATUSES:
+        if not isinstance(status, str) or status not in OUTCOME_OF:
             raise ValueError(f"row {index} has the unknown status {status!r}")
         try:
             text = json.dumps(row, allow_nan=False, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"row {index} is not JSON: {error}") from error
-        return cls(index, cast("RowStatus", status), text)
+        return cls(index, OUTCOME_OF[status], text)
 
 
 class Ledger:
@@ -252,14 +250,14 @@ class Ledger:
         *,
         total: int,
         seed: int,
-        model: str,
+        model: str | None,
         body: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Submission:
         """A queued job is in the ledger, durably: a new one, or the one that was made under the same idempotency key.
 
         Args:
-            request: The prepared request (seed drawn, model named), as JSON.
+            request: The prepared request, as JSON.
             total: How many rows the job has, indices ``0 .. total-1``.
             body: What the caller sent, before it was prepared (`request` when absent); two calls with one key are the
                 same call when this is the same. A key is remembered as long as its job is.
@@ -277,7 +275,7 @@ class Ledger:
             "kind": kind,
             "request": json.dumps(dict(request), allow_nan=False),
             "seed": seed,
-            "model": model,
+            "model": model or "",
             "status": "queued",
             "total": total,
             "done": 0,
@@ -416,7 +414,7 @@ class Ledger:
             new = connection.execute(insert.returning(_results.c.status), values).scalars().all()
             done = job.counts.done + len(new)
             changes: dict[str, Any] = {"done": done}
-            for status in ROW_STATUSES:
+            for status in OUTCOMES:
                 changes[status] = getattr(job.counts, status) + new.count(status)
             if done == job.counts.total:
                 changes |= {"status": "succeeded", "finished": time.time()}
@@ -438,8 +436,8 @@ class Ledger:
         ranges += [(item + 1, total if after is None else after) for item, after in gaps]
         return tuple((start, stop) for start, stop in ranges if start < stop)
 
-    def results(self, job_id: str, *, after: int = -1, limit: int = 100, status: RowStatus | None = None) -> ResultPage:
-        """Rows with an index above `after`, ascending, of one status or all.
+    def results(self, job_id: str, *, after: int = -1, limit: int = 100, status: Outcome | None = None) -> ResultPage:
+        """Rows with an index above `after`, ascending, of one outcome or all.
 
         While the job runs a lower index may get its row later; pages of a finished job are complete and never change.
 
@@ -456,7 +454,7 @@ class Ledger:
         rows = tuple(cast("Row", json.loads(text)) for _, text in found[:limit])
         return ResultPage(rows, found[limit - 1][0] if len(found) > limit else None)
 
-    def stream_results(self, job_id: str, *, after: int = -1, status: RowStatus | None = None) -> Iterator[str]:
+    def stream_results(self, job_id: str, *, after: int = -1, status: Outcome | None = None) -> Iterator[str]:
         """Every row that is there, ascending, as JSON text without a line end; bounded memory, short transactions.
 
         Raises like `results`, at the call and not at the first item.
@@ -465,7 +463,7 @@ class Ledger:
         self.get_job(job_id)
         return self._lines(job_id, after, status)
 
-    def _lines(self, job_id: str, after: int, status: RowStatus | None) -> Iterator[str]:
+    def _lines(self, job_id: str, after: int, status: Outcome | None) -> Iterator[str]:
         while True:
             with self._database.transaction(writes=False) as connection:
                 found = connection.execute(_page(job_id, after, _PAGE_OF_STREAM, status)).all()
@@ -523,7 +521,7 @@ def _body_hash(kind: str, body: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _page(job_id: str, after: int, limit: int, status: RowStatus | None) -> sa.Select[int, str]:
+def _page(job_id: str, after: int, limit: int, status: Outcome | None) -> sa.Select[int, str]:
     after = max(-1, min(after, 2**31 - 1))  # wider numbers do not fit the column and no index is there
     query = sa.select(_results.c.item, _results.c.line).where(_results.c.job_id == job_id, _results.c.item > after)
     if status is not None:
@@ -546,8 +544,8 @@ def _check_limit(limit: int) -> None:
 
 
 def _check_row_status(status: str | None) -> None:
-    if status is not None and status not in ROW_STATUSES:
-        raise InvalidRequest(f"no row status {status!r}; known: {', '.join(ROW_STATUSES)}", pointer="/status")
+    if status is not None and status not in OUTCOMES:
+        raise InvalidRequest(f"no row status {status!r}; known: {', '.join(OUTCOMES)}", pointer="/status")
 
 
 def _record(row: sa.RowMapping) -> JobRecord:
@@ -557,7 +555,7 @@ def _record(row: sa.RowMapping) -> JobRecord:
         status=row["status"],
         counts=Counts(row["total"], row["done"], row["ok"], row["invalid"], row["error"]),
         seed=row["seed"],
-        model=row["model"],
+        model=row["model"] or None,
         request=json.loads(row["request"]),
         created=datetime.fromtimestamp(row["created"], UTC),
         started=_moment(row["started"]),

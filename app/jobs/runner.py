@@ -29,7 +29,7 @@ from app.jobs.executor import Executor
 from app.jobs.ledger import JobRecord, Ledger, ResultLine, Submission
 from app.jobs.plan import Part, Plan, RetryPolicy
 from app.jobs.progress import Broadcast, JobEvent, is_older
-from app.requests import JOB_REQUESTS, GenerateRequest
+from app.requests import JOB_REQUESTS, JobRequest
 from app.workshop import Row
 
 #: Single rows in a row, none made between them, whose failure condemns the machinery and not the rows.
@@ -185,7 +185,7 @@ class JobRunner:
     async def submit(
         self,
         kind: str,
-        request: GenerateRequest,
+        request: JobRequest,
         *,
         body: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
@@ -193,7 +193,7 @@ class JobRunner:
         """The job is durably in the ledger, and will be run even if this process dies now.
 
         Args:
-            request: As `Workshop.prepare` returned it: seed drawn, model named.
+            request: As `Workshop.prepare` returned it: nothing is left open.
             body: The request as the caller sent it; what an idempotency key stands for.
 
         Raises:
@@ -204,19 +204,18 @@ class JobRunner:
         if kind not in JOB_REQUESTS:
             raise UnknownName("job kind", kind, JOB_REQUESTS, pointer="/kind")
         assert request.seed is not None, "Workshop.prepare draws the seed"
-        assert request.model is not None, "Workshop.prepare names the model"
         submission = await self._call(
             self._ledger.create_job,
             kind,
             request.model_dump(mode="json", by_alias=True, exclude_none=True),
-            total=request.count,
+            total=request.row_count,
             seed=request.seed,
-            model=request.model,
+            model=request.made_by,
             body=body,
             idempotency_key=idempotency_key,
         )
         if submission.is_new and self._is_running:
-            self._adopt(submission.job, ((0, request.count),))
+            self._adopt(submission.job, ((0, request.row_count),))
         return submission
 
     async def cancel(self, job_id: str) -> JobRecord:

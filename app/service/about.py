@@ -54,8 +54,20 @@ async def list_models(service: ServiceDependency) -> Response:
     responses={200: {"model": schemas.Technologies}, **problems(503)},
 )
 async def list_technologies(service: ServiceDependency) -> Response:
-    """Device models, limits and supply by technology."""
+    """Supply, process corners, limits and licence by technology, and whether its cards are on this machine."""
     return json_response({"technologies": await _registry(service, "technologies")})
+
+
+@router.get(
+    "/v1/testbenches",
+    operation_id="list_testbenches",
+    tags=["registries"],
+    summary="Testbenches",
+    responses={200: {"model": schemas.Testbenches}, **problems(503)},
+)
+async def list_testbenches(service: ServiceDependency) -> Response:
+    """How circuits are driven and measured: roles of ports, settings, and metrics with unit and definition."""
+    return json_response({"testbenches": await _registry(service, "testbenches")})
 
 
 @router.get(

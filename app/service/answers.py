@@ -10,7 +10,7 @@ from starlette.responses import Response
 #: What may go wrong at any endpoint that takes a JSON body.
 BODY_PROBLEMS = (400, 413, 415, 422)
 
-#: And at one that checks a text, or generates.
+#: And at one that checks a text, generates or simulates.
 TEXT_PROBLEMS = (*BODY_PROBLEMS, 502, 503)
 WORK_PROBLEMS = (*BODY_PROBLEMS, 502, 503)
 

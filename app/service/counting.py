@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from app.requests import GenerateRequest
+from app.requests import JobRequest
 from app.service.metrics import Metrics
 from app.workshop import Row, Workshop
 
@@ -18,12 +18,16 @@ class CountedWorkshop:
         self._workshop = workshop
         self._metrics = metrics
 
-    def prepare(self, kind: str, request: GenerateRequest) -> GenerateRequest:
+    def prepare(self, kind: str, request: JobRequest) -> JobRequest:
         """See `Workshop.prepare`."""
         return self._workshop.prepare(kind, request)
 
+    def heading(self, kind: str, request: JobRequest) -> Mapping[str, Any]:
+        """See `Workshop.heading`."""
+        return self._workshop.heading(kind, request)
+
     async def produce(
-        self, kind: str, request: GenerateRequest, indices: Sequence[int], *, in_background: bool = False
+        self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
         """See `Workshop.produce`."""
         produced = self._workshop.produce(kind, request, indices, in_background=in_background)
@@ -33,9 +37,9 @@ class CountedWorkshop:
                 self._metrics.count_circuit(kind, str(row["status"]), "job" if in_background else "inline")
                 yield row
 
-    async def validate(self, kind: str, text: str) -> Mapping[str, Any]:
+    async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
         """See `Workshop.validate`."""
-        check = await self._workshop.validate(kind, text)
+        check = await self._workshop.validate(kind, text, function_of=function_of)
         self._metrics.count_check(kind, str(check["status"]))
         return check
 

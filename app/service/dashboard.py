@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import RedirectResponse
 
 from app.errors import InvalidInput, JosephsonError, NotFound
-from app.jobs.ledger import JobRecord, RowStatus
-from app.requests import MAX_JOB_COUNT
+from app.jobs.ledger import JobRecord
+from app.requests import JOB_REQUESTS, MAX_JOB_COUNT
 from app.service import schemas
 from app.service.about import readiness
 from app.service.bodies import StrictRoute
@@ -26,12 +26,15 @@ from app.service.context import Service, ServiceDependency
 from app.service.jobs import checked_id, submit
 from app.service.pages import grouped, render
 from app.service.problems import problem_type_of
-from app.workshop import Row
+from app.workshop import Outcome, Row
 
-#: Jobs on the first page, on a page of all jobs, and circuits on a page of a job.
+#: Jobs on the first page, on a page of all jobs, and rows on a page of a job.
 RECENT_JOBS = 8
 JOBS_PER_PAGE = 50
 CIRCUITS_PER_PAGE = 25
+
+#: Metrics of a simulation that have a column of their own.
+SHOWN_METRICS = 5
 
 #: What is worth knowing the version of when something is wrong.
 _PACKAGES = ("torch", "qiskit", "PySpice")
@@ -39,14 +42,17 @@ _PACKAGES = ("torch", "qiskit", "PySpice")
 _KINDS = {"analog.generate": "analog", "quantum.generate": "quantum"}
 _SUBMISSION: TypeAdapter[schemas.JobSubmission] = TypeAdapter(schemas.JobSubmission)
 
+#: What a request says that has a place of its own on its job's page, or is too much for it.
+_SHOWN_ELSEWHERE = frozenset({"model", "seed", "netlist", "sizings"})
+
 #: A circuit's text by its key in a row: title, and the ending and media type of the downloaded file.
 _TEXTS = {"deck": ("Deck", "deck.cir"), "netlist": ("Netlist", "cir"), "program": ("Program", "qasm")}
 
 #: What the last word of a key means, where it is a unit.
-_UNITS = {"s": "s", "a": "A", "v": "V", "hz": "Hz", "w": "W"}
+_UNITS = {"s": "s", "a": "A", "v": "V", "hz": "Hz", "w": "W", "db": "dB", "deg": "deg", "m2": "m^2", "ohm": "ohm"}
 
 _After = Annotated[int, Query(ge=-1, le=MAX_JOB_COUNT)]
-_Status = Annotated[RowStatus | None, Query()]
+_Status = Annotated[Outcome | None, Query()]
 
 
 class PageRoute(StrictRoute):
@@ -130,8 +136,15 @@ def all_jobs(service: ServiceDependency, cursor: Annotated[str | None, Query(max
 def job_page(service: ServiceDependency, job_id: str, after: _After = -1, status: _Status = None) -> Response:
     """One job: how far it is, what was asked for, and its circuits."""
     job = service.ledger.get_job(checked_id(job_id))
-    asked = [(_label(name), _shown(value)) for name, value in job.request.items() if name not in ("model", "seed")]
-    return render("job.html", here="jobs", asked=asked, **(_progress(job) | _circuits(service, job, after, status)))
+    asked = [(_label(name), _shown(value)) for name, value in job.request.items() if name not in _SHOWN_ELSEWHERE]
+    netlist = job.request.get("netlist", "")
+    return render(
+        "job.html",
+        here="jobs",
+        asked=asked,
+        netlist=netlist,
+        **(_progress(job) | _circuits(service, job, after, status)),
+    )
 
 
 @router.get("/jobs/{job_id}/progress")
@@ -149,8 +162,10 @@ def circuits_part(service: ServiceDependency, job_id: str, after: _After = -1, s
 
 @router.get("/jobs/{job_id}/circuits/{index}")
 def circuit_page(service: ServiceDependency, job_id: str, index: int) -> Response:
-    """One circuit: its text, its measures, and what the validators found."""
+    """One circuit: its text, its measures, and what the validators found; or one sizing and its metrics."""
     job, row = _row(service, job_id, index)
+    if _is_simulation(job):
+        return _sizing_page(job, row)
     own = f"/jobs/{job.id}/circuits/{index}"
     texts = [key for key in _TEXTS if isinstance(row.get(key), str)]
     shown = next((key for key in ("netlist", "program") if key in texts), None)
@@ -180,6 +195,27 @@ def circuit_file(service: ServiceDependency, job_id: str, index: int, part: str)
         raise NotFound(f"part of circuit {index} of job {job.id} named", part[:40])
     headers = {"Content-Disposition": f'attachment; filename="{job.id}-{index}.{ending}"'}
     return Response(text, media_type=media_type, headers=headers)
+
+
+def _sizing_page(job: JobRecord, row: Row) -> Response:
+    own = f"/jobs/{job.id}/circuits/{row['index']}"
+    undefined = row.get("undefined") or {}
+    metrics = [
+        (_label(name), "-" if value is None else _shown(value), (undefined.get(name) or {}).get("reason", ""))
+        for name, value in (row.get("metrics") or {}).items()
+    ]
+    return render(
+        "sizing.html",
+        here="jobs",
+        job=job,
+        row=row,
+        testbench=job.request.get("testbench", "-"),
+        metrics=metrics,
+        sizes=[(_label(name), _shown(value)) for name, value in (row.get("sizes") or {}).items()],
+        message=_problem_sentence(row) or str(row.get("message") or ""),
+        decks=row.get("decks") or {},
+        downloads=[("JSON", f"{own}/json")],
+    )
 
 
 # --- forms ----------------------------------------------------------------------------------------------------------
@@ -272,14 +308,19 @@ def _progress(job: JobRecord) -> dict[str, Any]:
     rate = job.counts.done / elapsed_s if elapsed_s and job.counts.done else None
     is_running = job.status == "running" and rate is not None
     remaining_s = (job.counts.total - job.counts.done) / rate if is_running and rate else None
-    return {"job": job, "elapsed_s": elapsed_s, "rate": rate, "remaining_s": remaining_s}
+    noun = JOB_REQUESTS[job.kind].noun
+    return {"job": job, "noun": noun, "elapsed_s": elapsed_s, "rate": rate, "remaining_s": remaining_s}
 
 
-def _circuits(service: Service, job: JobRecord, after: int, status: RowStatus | None) -> dict[str, Any]:
+def _circuits(service: Service, job: JobRecord, after: int, status: Outcome | None) -> dict[str, Any]:
     page = service.ledger.results(job.id, after=after, limit=CIRCUITS_PER_PAGE, status=status)
+    is_simulation = _is_simulation(job)
+    columns = list(next((row["metrics"] for row in page.rows if row.get("metrics")), {}))[:SHOWN_METRICS]
     return {
         "job": job,
-        "rows": [_summary(row) for row in page.rows],
+        "noun": JOB_REQUESTS[job.kind].noun,
+        "columns": [_label(name) for name in columns] if is_simulation else None,
+        "rows": [_sizing_line(row, columns) if is_simulation else _summary(row) for row in page.rows],
         "after": after,
         "next_after": page.next_after,
         "status": status,
@@ -296,6 +337,27 @@ def _row(service: Service, job_id: str, index: int) -> tuple[JobRecord, Row]:
         if rows and rows[0]["index"] == index:
             return job, rows[0]
     raise NotFound(f"circuit of job {job.id} with index", str(index)[:20])
+
+
+def _is_simulation(job: JobRecord) -> bool:
+    return job.kind == "analog.simulate"
+
+
+def _sizing_line(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+    """A simulated sizing as one line of a table."""
+    metrics = row.get("metrics") or {}
+    undefined = row.get("undefined") or {}
+    reasons = dict.fromkeys(str(each["reason"]) for each in undefined.values())
+    return {
+        "index": row["index"],
+        "status": row["status"],
+        "values": ["-" if metrics.get(name) is None else _shown(metrics[name]) for name in columns],
+        "headline": _shortened(_problem_sentence(row) or str(row.get("message") or "; ".join(reasons))),
+    }
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _summary(row: Row) -> dict[str, Any]:
@@ -316,7 +378,7 @@ def _summary(row: Row) -> dict[str, Any]:
         "what": row.get("type") or row.get("family") or "-",
         "size": " · ".join(words.format(row[key]) for key, words in sizes if key in row) or "-",
         "similarity": f"{similarity:.2f}" if isinstance(similarity, (int, float)) else "-",
-        "headline": headline if len(headline) <= 80 else headline[:77] + "...",
+        "headline": _shortened(headline),
     }
 
 
@@ -354,7 +416,9 @@ def _shown(value: object) -> str:
     if isinstance(value, int):
         return grouped(value)
     if isinstance(value, float):
-        return grouped(round(value)) if abs(value) >= 1000 else f"{value:.4g}"
+        return grouped(round(value)) if 1000 <= abs(value) < 1e6 else f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_label(str(key))} {_shown(inner)}" for key, inner in value.items())
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

@@ -1,18 +1,20 @@
-"""Inline calls: a few circuits, or the check of one text, while the caller waits. Large counts are the jobs' matter."""
+"""Inline calls: a few rows, or the check of one text, while the caller waits. Large counts are the jobs' matter."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Body, Request, Response
 
+from app.errors import InvalidInput
 from app.requests import (
     AnalogGenerateRequest,
+    AnalogSimulateRequest,
     AnalogValidateRequest,
-    GenerateRequest,
+    JobRequest,
     QuantumGenerateRequest,
     QuantumValidateRequest,
     check_inline_count,
@@ -49,6 +51,19 @@ _NETLIST_BODY = Body(
                       "value": {"netlist": "M1 VOUT1 VIN1 VSS VSS nmos\nR1 VDD VOUT1 10k\n"}},
     }
 )  # fmt: skip
+_SIMULATION_BODY = Body(
+    openapi_examples={
+        "start": {"summary": "A differential pair with a mirror load, at its starting point",
+                  "value": {"netlist": schemas.PAIR, "testbench": "opamp"}},
+        "sizings": {"summary": "Two sizings in the slow corner, two metrics",
+                    "value": {"netlist": schemas.PAIR, "testbench": "opamp", "corner": "ss",
+                              "sizings": [{"w_m1": 5e-6}, {"w_m1": 2e-5}], "metrics": ["gain_db", "ugf_hz"]}},
+        "draw": {"summary": "Sixteen sizings drawn around the starting point, hot",
+                 "value": {"netlist": schemas.PAIR, "testbench": "opamp", "seed": 1,
+                           "corner": {"process": "ff", "supply_v": 1.62, "celsius": 125},
+                           "draw": {"count": 16, "method": "guided"}}},
+    }
+)  # fmt: skip
 _PROGRAM_BODY = Body(
     openapi_examples={
         "bell": {"summary": "A Bell pair",
@@ -68,7 +83,7 @@ async def generate_analog(
     request: Request, service: ServiceDependency, body: Annotated[AnalogGenerateRequest, _ANALOG_BODY]
 ) -> Response:
     """Analog circuits of the service's model, by index. More than 256: submit a job."""
-    return await _generate("analog.generate", request, service, body)
+    return await _answer("analog.generate", request, service, body)
 
 
 @router.post(
@@ -82,7 +97,25 @@ async def generate_quantum(
     request: Request, service: ServiceDependency, body: Annotated[QuantumGenerateRequest, _QUANTUM_BODY]
 ) -> Response:
     """OpenQASM programs of the service's model, by index. More than 256: submit a job."""
-    return await _generate("quantum.generate", request, service, body)
+    return await _answer("quantum.generate", request, service, body)
+
+
+@router.post(
+    "/analog/simulate",
+    operation_id="simulate_analog",
+    tags=["circuits"],
+    summary="Simulate a SPICE netlist on a testbench, at one or many sizings",
+    responses={200: {"model": schemas.Simulation}, **problems(*WORK_PROBLEMS)},
+)
+async def simulate_analog(
+    request: Request, service: ServiceDependency, body: Annotated[AnalogSimulateRequest, _SIMULATION_BODY]
+) -> Response:
+    """Metrics of each sizing in ngspice, by index. More than 256 sizings: submit a job.
+
+    What does not converge is a row that says so. The netlist is parsed and written afresh; the text itself is never
+    run.
+    """
+    return await _answer("analog.simulate", request, service, body)
 
 
 @router.post(
@@ -96,8 +129,12 @@ async def validate_analog(
     request: Request, service: ServiceDependency, body: Annotated[AnalogValidateRequest, _NETLIST_BODY]
 ) -> Response:
     """Findings and facts of a netlist. It is parsed and written afresh; the text itself is never run."""
-    with at_pointer("/netlist"):
-        return json_response(await within_deadline(request, service, service.workshop.validate("analog", body.netlist)))
+    work = service.workshop.validate("analog", body.netlist, function_of=body.type)
+    try:
+        return json_response(await within_deadline(request, service, work))
+    except InvalidInput as error:
+        error.pointer = error.pointer or "/netlist"
+        raise
 
 
 @router.post(
@@ -117,19 +154,20 @@ async def validate_quantum(
         )
 
 
-async def _generate(kind: str, request: Request, service: Service, body: GenerateRequest) -> Response:
+async def _answer(kind: str, request: Request, service: Service, body: JobRequest) -> Response:
     check_inline_count(body)
-    prepared = service.workshop.prepare(kind, body)
-    rows = await within_deadline(request, service, _collect(kind, service, prepared))
+    rows, heading = await within_deadline(request, service, _collect(kind, service, body))
     rows.sort(key=lambda row: row["index"])
-    return json_response({"circuits": rows, "seed": prepared.seed, "model": prepared.model})
+    return json_response({body.rows_key: rows, **heading})
 
 
-async def _collect(kind: str, service: Service, prepared: GenerateRequest) -> list[Row]:
-    produced = service.workshop.produce(kind, prepared, range(prepared.count))
+async def _collect(kind: str, service: Service, body: JobRequest) -> tuple[list[Row], Mapping[str, Any]]:
+    prepared = await asyncio.to_thread(service.workshop.prepare, kind, body)
+    heading = await asyncio.to_thread(service.workshop.heading, kind, prepared)
+    produced = service.workshop.produce(kind, prepared, range(prepared.row_count))
     # The protocol promises that the iterator can be closed, which only generators are typed for.
     async with aclosing(cast("AsyncGenerator[Row, None]", produced)) as rows:
-        return [row async for row in rows]
+        return [row async for row in rows], heading
 
 
 async def within_deadline(request: Request, service: Service, work: Awaitable[Result]) -> Result:
@@ -149,7 +187,7 @@ async def within_deadline(request: Request, service: Service, work: Awaitable[Re
             raise HttpProblem("client-gone", "the client closed the connection before the answer was ready")
         raise HttpProblem(
             "deadline",
-            f"no answer within {deadline_s:g} s; ask for fewer circuits, or submit a job (POST /v1/jobs)",
+            f"no answer within {deadline_s:g} s; ask for less, or submit a job (POST /v1/jobs)",
         )
     finally:
         for started in (task, gone):

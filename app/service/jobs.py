@@ -13,14 +13,15 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from app.errors import NotFound
-from app.jobs.ledger import MAX_KEY_LENGTH, MAX_PAGE, JobRecord, JobStatus, RowStatus
+from app.jobs.ledger import MAX_KEY_LENGTH, MAX_PAGE, JobRecord, JobStatus
 from app.jobs.progress import JobEvent
-from app.requests import MAX_JOB_COUNT
+from app.requests import JOB_REQUESTS, MAX_JOB_COUNT
 from app.service import schemas
 from app.service.answers import BODY_PROBLEMS, json_response, json_text, problems
 from app.service.bodies import StrictRoute
 from app.service.context import Service, ServiceDependency
 from app.service.problems import at_pointer
+from app.workshop import Outcome
 
 router = APIRouter(prefix="/v1/jobs", route_class=StrictRoute, tags=["jobs"])
 
@@ -78,11 +79,11 @@ async def submit(service: Service, submission: schemas.JobSubmission, key: str |
     """The job that the submission asks for, durably in the ledger, and whether this call made it.
 
     Raises:
-        InvalidInput: No model here can do the request; the pointer is into the submission.
+        InvalidInput: The request cannot be done here; the pointer is into the submission.
         Conflict: The idempotency key was used with another body.
     """
     with at_pointer("/request"):
-        prepared = service.workshop.prepare(submission.kind, submission.request)
+        prepared = await asyncio.to_thread(service.workshop.prepare, submission.kind, submission.request)
     body = submission.request.model_dump(mode="json", by_alias=True, exclude_unset=True)
     made = await service.runner.submit(submission.kind, prepared, body=body, idempotency_key=key)
     return made.job, made.is_new
@@ -92,7 +93,7 @@ async def submit(service: Service, submission: schemas.JobSubmission, key: str |
     "",
     status_code=202,
     operation_id="submit_job",
-    summary="Submit a job of many circuits",
+    summary="Submit a job of many rows",
     responses={
         202: {
             "model": schemas.Job,
@@ -108,7 +109,7 @@ async def submit(service: Service, submission: schemas.JobSubmission, key: str |
 async def submit_job(
     service: ServiceDependency, body: Annotated[schemas.JobSubmission, Body()], idempotency_key: _Key = None
 ) -> Response:
-    """Up to a million circuits. The request is the same as of the inline call of its kind."""
+    """Up to a million circuits or sizings. The request is the same as of the inline call of its kind."""
     job, is_new = await submit(service, body, idempotency_key)
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
     if not is_new:
@@ -219,7 +220,7 @@ async def _next_event(events: AsyncGenerator[JobEvent, None]) -> JobEvent | None
     summary="Rows of a job",
     responses={
         200: {
-            "model": schemas.ResultPage,
+            "model": schemas.CircuitPage | schemas.SimulationPage,
             "description": "A page, or with `application/x-ndjson` every row, one JSON object a line.",
             "content": {NDJSON: {"schema": {"type": "string"}}},
         },
@@ -234,7 +235,7 @@ def get_results(
         int | None, Query(ge=0, le=MAX_JOB_COUNT, description="`next_cursor` of the page before.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most rows of a page; NDJSON has no pages.")] = 100,
-    status: Annotated[RowStatus | None, Query(description="Only rows of this status.")] = None,
+    status: Annotated[Outcome | None, Query(description="Only rows that count as this.")] = None,
     format: Annotated[
         Literal["json", "ndjson"] | None, Query(description="Says it where an Accept header cannot be sent.")
     ] = None,
@@ -246,10 +247,11 @@ def get_results(
         lines = service.ledger.stream_results(job_id, after=after, status=status)
         return StreamingResponse(_pieces(lines), media_type=NDJSON)
     page = service.ledger.results(job_id, after=after, limit=limit, status=status)
+    rows_key = JOB_REQUESTS[service.ledger.get_job(job_id).kind].rows_key
     parameters = {"cursor": page.next_after, "limit": limit, "status": status}
     next_cursor = None if page.next_after is None else str(page.next_after)
     return json_response(
-        {"circuits": page.rows, "next_cursor": next_cursor}, headers=_link(f"/v1/jobs/{job_id}/results", parameters)
+        {rows_key: page.rows, "next_cursor": next_cursor}, headers=_link(f"/v1/jobs/{job_id}/results", parameters)
     )
 
 
@@ -261,7 +263,7 @@ def get_results(
     responses={202: {"model": schemas.Job}, **problems(404, 409, 422, 503)},
 )
 async def cancel_job(service: ServiceDependency, job_id: str) -> Response:
-    """The job makes no further circuits. A second call changes nothing."""
+    """The job makes no further rows. A second call changes nothing."""
     return json_response(job_document(await service.runner.cancel(checked_id(job_id))), status_code=202)
 
 

@@ -29,7 +29,10 @@ class Metrics:
             registry=self._registry,
         )
         self._circuits = Counter(
-            "josephson_circuits", "Circuits made.", ["kind", "status", "asked_by"], registry=self._registry
+            "josephson_circuits",
+            "Circuits and simulated sizings made.",
+            ["kind", "status", "asked_by"],
+            registry=self._registry,
         )
         self._checks = Counter("josephson_checks", "Texts checked.", ["kind", "status"], registry=self._registry)
 
@@ -40,7 +43,7 @@ class Metrics:
         self._seconds.labels(path).observe(seconds)
 
     def count_circuit(self, kind: str, status: str, asked_by: str) -> None:
-        """One more circuit, asked for by an ``inline`` call or a ``job``."""
+        """One more circuit or sizing, asked for by an ``inline`` call or a ``job``."""
         self._circuits.labels(kind, status, asked_by).inc()
 
     def count_check(self, kind: str, status: str) -> None:

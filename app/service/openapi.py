@@ -9,20 +9,21 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 import app as package
+from app.service import schemas as shapes
 from app.service.problems import Problem, ProblemError
 
 _DESCRIPTION = """\
 Josephson proposes analog circuits and OpenQASM programs and checks each one: analog circuits by electrical rules and an
-operating point in ngspice, programs by Qiskit's own reader.
+operating point in ngspice, programs by Qiskit's own reader. Netlists are simulated on testbenches, at any sizing.
 
-Few circuits come inline (`POST /v1/analog/generate`, `POST /v1/quantum/generate`); many come as a job
-(`POST /v1/jobs`). The same seed gives the same circuits. Errors are RFC 9457 problem documents; `/docs/problems` lists
-their types.
+A few rows come inline (`POST /v1/analog/generate`, `POST /v1/quantum/generate`, `POST /v1/analog/simulate`); many come
+as a job (`POST /v1/jobs`). The same seed gives the same rows. Errors are RFC 9457 problem documents; `/docs/problems`
+lists their types.
 """
 
 _TAGS = [
-    {"name": "circuits", "description": "Make or check a few circuits while the caller waits."},
-    {"name": "jobs", "description": "Many circuits, kept durably: a restart of the service loses and doubles no row."},
+    {"name": "circuits", "description": "Make, check or simulate a few circuits while the caller waits."},
+    {"name": "jobs", "description": "Many rows, kept durably: a restart of the service loses and doubles none."},
     {"name": "registries", "description": "What names a request may use."},
     {"name": "health", "description": "Whether the service lives, can work, and how much it does."},
 ]
@@ -32,6 +33,16 @@ _REQUEST_EXAMPLES: dict[str, dict[str, Any]] = {
     "AnalogGenerateRequest": {"type": "opamp", "count": 4, "max_devices": 12, "seed": 1},
     "QuantumGenerateRequest": {"family": "ghz", "qubits": 5, "count": 4, "seed": 1, "format": "qasm2"},
     "AnalogValidateRequest": {"netlist": "M1 VOUT1 VIN1 VSS VSS nmos\nR1 VDD VOUT1 10k\n"},
+    "AnalogSimulateRequest": {
+        "netlist": shapes.PAIR,
+        "testbench": "opamp",
+        "technology": "generic180",
+        "corner": "ss",
+        "draw": {"count": 16, "method": "guided"},
+        "seed": 1,
+    },
+    "CornerRequest": {"process": "ss", "supply_v": 1.62, "celsius": 125.0},
+    "Draw": {"count": 1000, "method": "guided"},
     "QuantumValidateRequest": {"program": "OPENQASM 2.0;\nqreg q[1];\nU(0,0,0) q[0];\n"},
 }
 

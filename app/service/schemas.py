@@ -10,10 +10,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.requests import AnalogGenerateRequest, QuantumGenerateRequest
+from app.requests import AnalogGenerateRequest, AnalogSimulateRequest, QuantumGenerateRequest
+from app.workshop import Outcome
 
 JobStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
-RowStatus = Literal["ok", "invalid", "error"]
+SimulationStatus = Literal["ok", "not_converged", "simulator_gave_up", "timeout", "error"]
+
+#: A small amplifier for examples.
+PAIR = (
+    "M1 N1 VIN1 N2 VSS nmos\nM2 VOUT1 VIN2 N2 VSS nmos\nM3 N1 N1 VDD VDD pmos\nM4 VOUT1 N1 VDD VDD pmos\n"
+    "M5 N2 IB1 VSS VSS nmos\nM6 IB1 IB1 VSS VSS nmos\n"
+)
 
 _FINDING = {
     "code": "floating_net",
@@ -51,6 +58,72 @@ _QUANTUM = {
     "novelty": {"is_novel": True, "nearest_similarity": 0.62},
     "timings": {"generate_s": 0.04, "validate_s": 0.01},
 }
+_SIZING = {
+    "index": 0,
+    "status": "ok",
+    "sizes": {"w_m1": 5e-6, "l_m1": 5e-7, "ib1_a": 1e-5},
+    "metrics": {"gain_db": 38.4, "ugf_hz": 9.1e6, "settling_time_s": None},
+    "undefined": {
+        "settling_time_s": {"cause": "circuit", "reason": "the output does not stay within 1.0% of the step"}
+    },
+    "relaxed": False,
+    "timings": {"simulate_s": 0.012},
+}
+_VARIABLE = {"name": "w_m1", "unit": "m", "low": 2.2e-7, "high": 2e-4, "start": 5e-6}
+_SIMULATION = {
+    "rows": [_SIZING],
+    "testbench": "opamp",
+    "testbench_version": 1,
+    "technology": "generic180",
+    "card_hash": "e8af64fac631a8f2",
+    "corner": {"process": "ss", "supply_v": 1.8, "celsius": 27.0},
+    "settings": {"common_mode_v": 0.9, "load_f": 1e-12, "step_v": 0.36},
+    "ports": {"positive_input": "VIN2", "negative_input": "VIN1", "output": "VOUT1"},
+    "metrics": [{"name": "gain_db", "unit": "dB"}],
+    "sizes": [_VARIABLE],
+    "seed": 1,
+}
+_METRIC = {
+    "name": "gain_db",
+    "unit": "dB",
+    "definition": "differential gain at the lowest frequency of the sweep",
+    "undefined": "the operating point does not converge",
+    "better": "higher",
+    "runs": ["op", "differential"],
+}
+_TESTBENCH = {
+    "name": "opamp",
+    "version": 1,
+    "summary": "single-ended operational amplifiers, open loop and as a unity-gain buffer",
+    "types": ["opamp"],
+    "roles": [{"name": "output", "ports": ["VOUT1"], "summary": "the output", "is_required": True}],
+    "settings": [
+        {
+            "name": "load_f",
+            "unit": "F",
+            "summary": "load capacitance",
+            "default": 1e-12,
+            "low": 0.0,
+            "high": 1e-6,
+            "of_supply": False,
+        }
+    ],
+    "metrics": [_METRIC],
+    "works": [{"metric": "gain_db", "low": 20.0, "high": None}],
+}
+_TECHNOLOGY = {
+    "name": "generic180",
+    "summary": "a predictive 180 nm CMOS card at 1.8 V",
+    "is_default": True,
+    "is_available": True,
+    "supply_v": 1.8,
+    "celsius": 27.0,
+    "processes": ["tt", "ss", "ff", "sf", "fs"],
+    "limits": {"nmos": {"width_m": [2.2e-7, 2e-4], "length_m": [1.8e-7, 1e-5]}},
+    "borrowed": [],
+    "licence": "Apache-2.0",
+    "source": "this project",
+}
 _JOB_ID = "01k0w3m6q8r5v2x7z9b4d1f6h3"
 _COUNTS = {"total": 10_000, "done": 640, "ok": 601, "invalid": 38, "error": 1}
 _JOB = {
@@ -87,9 +160,7 @@ class Finding(BaseModel):
 
 class _Row(BaseModel):
     index: int
-    status: RowStatus = Field(
-        description="invalid: a validator found an error; error: it could not be made or checked."
-    )
+    status: Outcome = Field(description="invalid: a validator found an error; error: it could not be made or checked.")
     seed: int
     model: str | None = None
     findings: list[Finding] = Field(default_factory=list)
@@ -145,10 +216,80 @@ class QuantumCircuits(BaseModel):
     model_config = _example({"circuits": [_QUANTUM], "seed": 1, "model": "quantum-small"})
 
 
+class Cause(BaseModel):
+    """Why a metric has no value. `cause` says who is to blame; `not_run`: it was not asked for."""
+
+    cause: Literal["circuit", "simulator", "not_run"]
+    reason: str
+
+    model_config = _example({"cause": "circuit", "reason": "the gain never crosses 0 dB"})
+
+
+class SimulationRow(BaseModel):
+    """One sizing. In a job's counts, `not_converged`, `simulator_gave_up` and `timeout` count as invalid."""
+
+    index: int
+    status: SimulationStatus = Field(
+        description="not_converged: the simulator found no solution for some run; simulator_gave_up: it stopped; "
+        "timeout: it was stopped; error: the row could not be made."
+    )
+    sizes: dict[str, float] = Field(default_factory=dict, description="SI units; every variable.")
+    metrics: dict[str, float | None] = Field(default_factory=dict, description="SI units; null where undefined.")
+    undefined: dict[str, Cause] = Field(default_factory=dict, description="A reason for every null.")
+    relaxed: bool | None = Field(None, description="Some run only converged with relaxed tolerances.")
+    message: str | None = Field(None, description="With a status other than ok: what happened.")
+    timings: dict[str, float] | None = None
+    decks: dict[str, str] | None = Field(None, description="By setup; `ngspice -b` runs each as written.")
+    operating_point: dict[str, dict[str, float | None]] | None = Field(None, description="By transistor.")
+    problem: dict[str, Any] | None = Field(None, description="With status error: what happened.")
+
+    model_config = _example(_SIZING)
+
+
+class SimulatedCorner(BaseModel):
+    """Process, supply and temperature of a simulation."""
+
+    process: str
+    supply_v: float
+    celsius: float
+
+    model_config = _example({"process": "ss", "supply_v": 1.62, "celsius": 125.0})
+
+
+class Variable(BaseModel):
+    """A size or bias value that a sizing may choose, in SI units; `start` is what an absent one has."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    start: float
+
+    model_config = _example(_VARIABLE)
+
+
+class Simulation(BaseModel):
+    """What an inline simulation answers: rows by index, and what they have in common."""
+
+    rows: list[SimulationRow]
+    testbench: str
+    testbench_version: int
+    technology: str
+    card_hash: str = Field(description="Of the device models: the same hash, the same digits.")
+    corner: SimulatedCorner
+    settings: dict[str, float]
+    ports: dict[str, str] = Field(description="Role -> port.")
+    metrics: list[dict[str, str]]
+    sizes: list[Variable]
+    seed: int
+
+    model_config = _example(_SIMULATION)
+
+
 class Check(BaseModel):
     """What the validators say of a text."""
 
-    status: RowStatus
+    status: Outcome
     findings: list[Finding]
     facts: dict[str, Any]
 
@@ -185,12 +326,35 @@ class QuantumJob(BaseModel):
     )
 
 
+class SimulationJob(BaseModel):
+    """A job of simulated sizings."""
+
+    kind: Literal["analog.simulate"]
+    request: AnalogSimulateRequest
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "analog.simulate",
+                    "request": {"netlist": PAIR, "testbench": "opamp", "draw": {"count": 100_000}, "seed": 1},
+                }
+            ]
+        },
+    )
+
+
 #: The body of POST /v1/jobs.
-JobSubmission = Annotated[AnalogJob | QuantumJob, Field(discriminator="kind")]
+JobSubmission = Annotated[AnalogJob | QuantumJob | SimulationJob, Field(discriminator="kind")]
 
 
 class JobCounts(BaseModel):
-    """Circuits of a job: asked for, done, and of these how many are ok, invalid, or error rows."""
+    """Rows of a job: asked for, done, and of these how many are ok, invalid, or error rows.
+
+    A sizing whose simulation has no result (`not_converged`, `simulator_gave_up`, `timeout`) counts as invalid.
+    """
 
     total: int
     done: int
@@ -202,7 +366,7 @@ class JobCounts(BaseModel):
 
 
 class Job(BaseModel):
-    """A job of many circuits."""
+    """A job of many rows. `model` is null where no trained model makes them."""
 
     id: str
     kind: str
@@ -224,8 +388,8 @@ class JobPage(BaseModel):
     model_config = _example({"jobs": [_JOB], "next_cursor": None})
 
 
-class ResultPage(BaseModel):
-    """Rows of a job that are done, by index."""
+class CircuitPage(BaseModel):
+    """Rows of a job of circuits that are done, by index."""
 
     circuits: list[AnalogRow | QuantumRow]
     next_cursor: str | None = Field(
@@ -233,6 +397,17 @@ class ResultPage(BaseModel):
     )
 
     model_config = _example({"circuits": [_ANALOG], "next_cursor": None})
+
+
+class SimulationPage(BaseModel):
+    """Rows of a job of sizings that are done, by index."""
+
+    rows: list[SimulationRow]
+    next_cursor: str | None = Field(
+        description="Give it as `cursor` for the next page; null when there are no more rows now."
+    )
+
+    model_config = _example({"rows": [_SIZING], "next_cursor": None})
 
 
 class Models(BaseModel):
@@ -250,7 +425,15 @@ class Technologies(BaseModel):
 
     technologies: list[dict[str, Any]]
 
-    model_config = _example({"technologies": [{"name": "generic180", "summary": "a predictive 180 nm CMOS card"}]})
+    model_config = _example({"technologies": [_TECHNOLOGY]})
+
+
+class Testbenches(BaseModel):
+    """Testbenches of the registry."""
+
+    testbenches: list[dict[str, Any]]
+
+    model_config = _example({"testbenches": [_TESTBENCH]})
 
 
 class Validators(BaseModel):

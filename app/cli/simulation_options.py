@@ -1,0 +1,168 @@
+"""Options that say what is to be simulated, and the request they make. `app.requests` judges the values."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.options import Seed, given
+from app.errors import InvalidRequest
+from app.units import parse_spice_number
+
+NetlistFile = Annotated[str, typer.Argument(metavar="NETLIST", help="A SPICE file; - is standard input.")]
+TestbenchName = Annotated[str, typer.Option("--testbench", help="A name of 'josephson testbench list'.")]
+TechnologyName = Annotated[
+    str | None, typer.Option("--technology", help="A name of 'josephson technology list'; the default one when absent.")
+]
+Corner = Annotated[
+    str | None,
+    typer.Option("--corner", metavar="PROCESS[,VOLTS[,CELSIUS]]", help="E.g. ss or ss,1.62,125; nominal when absent."),
+]
+Sizing = Annotated[
+    list[str] | None,
+    typer.Option("--sizing", metavar="NAME=VALUE", help="A size, e.g. w_m1=5u; may be said more than once."),
+]
+Sizings = Annotated[
+    str | None,
+    typer.Option("--sizings", metavar="FILE", help="One JSON object a line: sizes by name, or a row of a simulation."),
+]
+DrawCount = Annotated[int | None, typer.Option("--count", "-n", help="Draw so many sizings.")]
+Method = Annotated[
+    str | None, typer.Option("--method", help="How they are drawn: guided (when absent), log_uniform or start.")
+]
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", metavar="NAME", help="Only this metric; may be said more than once.")
+]
+BenchSettings = Annotated[
+    list[str] | None,
+    typer.Option("--setting", metavar="NAME=VALUE", help="A condition, e.g. load_f=1p; may be said more than once."),
+]
+Ports = Annotated[
+    list[str] | None,
+    typer.Option("--port", metavar="ROLE=NET", help="Which net plays a role; may be said more than once."),
+]
+Decks = Annotated[bool, typer.Option("--deck", help="Add the decks to each row; 'ngspice -b' runs each as written.")]
+OperatingPoint = Annotated[
+    bool, typer.Option("--operating-point", help="Add current, gm, gds and their like of every MOS to each row.")
+]
+
+
+def simulate_request(
+    netlist: NetlistFile,
+    testbench: TestbenchName,
+    technology: TechnologyName = None,
+    corner: Corner = None,
+    sizing: Sizing = None,
+    sizings: Sizings = None,
+    count: DrawCount = None,
+    method: Method = None,
+    seed: Seed = None,
+    metric: Metrics = None,
+    setting: BenchSettings = None,
+    port: Ports = None,
+    deck: Decks = False,
+    operating_point: OperatingPoint = False,
+) -> dict[str, Any]:
+    """The fields of an analog.simulate request."""
+    from app.cli.door import read_text
+    from app.requests import MAX_TEXT_LENGTH
+
+    if sizing and sizings:
+        raise InvalidRequest("--sizing and --sizings are both given; give one of them")
+    is_drawn = count is not None or method is not None
+    return given(
+        netlist=read_text(netlist, MAX_TEXT_LENGTH),
+        testbench=testbench,
+        technology=technology,
+        corner=None if corner is None else corner_of(corner),
+        sizings=[_numbers("--sizing", sizing)] if sizing else sizings_of(sizings) if sizings else None,
+        draw=given(count=1 if count is None else count, method=method) if is_drawn else None,
+        seed=seed,
+        metrics=metric or None,
+        settings=_numbers("--setting", setting) if setting else None,
+        ports=dict(_pairs("--port", port)) if port else None,
+        include_deck=deck,
+        include_operating_point=operating_point,
+    )
+
+
+def corner_of(text: str) -> dict[str, str | float]:
+    """``ss,1.62,125`` as process, supply and temperature; what is left out or empty is nominal.
+
+    Raises:
+        InvalidRequest: it has more parts, or one is no number.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > 3:
+        raise InvalidRequest(f"--corner {text[:80]!r} has more than process, volts and degrees Celsius")
+    process, supply, celsius = (*parts, "", "")[:3]
+    return given(
+        process=process or None,
+        supply_v=_number("--corner", supply) if supply else None,
+        celsius=_number("--corner", celsius) if celsius else None,
+    )
+
+
+def sizings_of(file: str) -> list[Any]:
+    """The sizings of a file, one JSON object a line; of a row of a simulation its ``sizes``.
+
+    Raises:
+        InvalidRequest: the file cannot be read, has too many lines, or one is no JSON object.
+    """
+    from app.requests import MAX_JOB_COUNT
+
+    name = "standard input" if file == "-" else file
+    found: list[Any] = []
+    try:
+        with nullcontext(sys.stdin) if file == "-" else Path(file).open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    found.append(_sizing_of(line, f"--sizings: {name}, line {number}"))
+                if len(found) > MAX_JOB_COUNT:
+                    raise InvalidRequest(f"--sizings: {name} has more than {MAX_JOB_COUNT} sizings; split it")
+    except OSError as error:
+        raise InvalidRequest(f"--sizings: {name} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"--sizings: {name} is not UTF-8 text; convert it first") from error
+    if not found:
+        raise InvalidRequest(f"--sizings: {name} has no sizing; write one JSON object a line")
+    return found
+
+
+def _sizing_of(line: str, place: str) -> Any:
+    try:
+        sizing = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f'{place} is not JSON; a sizing is an object such as {{"w_m1": 5e-6}}') from error
+    if not isinstance(sizing, dict):
+        raise InvalidRequest(f'{place} is no JSON object; a sizing is one such as {{"w_m1": 5e-6}}')
+    return sizing.get("sizes", sizing)
+
+
+def _pairs(option: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    seen = set()
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not (name and sign and value):
+            raise InvalidRequest(f"{option} {text[:80]!r} is not of the form NAME=VALUE")
+        if name in seen:
+            raise InvalidRequest(f"{option} names {name[:80]!r} twice")
+        seen.add(name)
+        yield name, value
+
+
+def _numbers(option: str, texts: Sequence[str]) -> dict[str, float]:
+    return {name: _number(option, value) for name, value in _pairs(option, texts)}
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return parse_spice_number(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{option}: {error}") from error

@@ -19,9 +19,11 @@ FLOORS = {
     "debian": 0, "errors": 0, "findings": 0, "registry": 0, "resources": 0, "units": 0,
     "analog": 1, "bootstrap": 1, "quantum": 1,
     "nn": 2, "tokens": 2,
-    "inference": 3, "simulators": 3, "technologies": 3,
+    "inference": 3, "simulators": 3, "sizes": 3, "technologies": 3, "testbenches": 3,
     "generators": 4, "measures": 4, "requests": 4, "training": 4, "validators": 4,
-    "benchmarks": 5, "evaluation": 5, "jobs": 5, "testing": 5, "workshop": 5, "workshop_local": 5,
+    "benchmarks": 5, "evaluation": 5, "hand_over": 5, "jobs": 5, "simulation_corpus": 5,
+    "testing": 5, "workshop": 5,
+    "simulations": 5, "workshop_local": 5,
     "__main__": 6, "cli": 6, "service": 6, "settings": 6,
 }  # fmt: skip
 
@@ -39,6 +41,7 @@ ROOMS = {
     ),
     "pydantic": ("app.requests", "app.service", "app.settings", "app.cli", "app.jobs"),
     "transformers": ("app.benchmarks",),
+    "pyarrow": ("app.simulation_corpus",),
 }  # fmt: skip
 
 #: Floor from which a library may be used at all. Pydantic belongs to the request's schema and to the doors.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.benchmarks import EndlessGrammar
+from app.benchmarks.engine import EndlessGrammar
 from app.errors import EngineClosed, InvalidRequest
 from app.inference.engine import Completion, Engine, Prompt, Ticket
 from app.inference.engine import Sequence as Job

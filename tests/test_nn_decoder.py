@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.benchmarks import llama_twin
+from app.benchmarks.engine import llama_twin
 from app.nn.decoder import Decoder, DecoderConfig, rotary_table, rotate
 from app.nn.taps import Taps, record
 from tests.tiny_models import tiny_decoder

@@ -19,16 +19,24 @@ from app.errors import (
     EngineClosed,
     InvalidRequest,
     ModelDamaged,
+    NgspiceMissing,
     QasmSyntaxError,
     SpiceSyntaxError,
     UnknownName,
 )
 from app.findings import has_errors
 from app.quantum.qasm import parse_qasm2
-from app.requests import AnalogGenerateRequest, GenerateRequest, QuantumGenerateRequest
+from app.requests import (
+    AnalogGenerateRequest,
+    AnalogSimulateRequest,
+    GenerateRequest,
+    JobRequest,
+    QuantumGenerateRequest,
+)
 from app.simulators.library import LIBRARY_VARIABLE
 from app.workshop import Row
 from app.workshop_local import LocalWorkshop, build_workshop, choose_accelerator
+from tests.bench_workshop import PAIR
 from tests.tiny_models import TinySettings, save_tiny_model
 
 ANALOG_KEYS = {"type", "netlist", "device_count", "net_count", "ports"}
@@ -248,7 +256,7 @@ def test_prepare_draws_a_seed_and_names_the_model(workshop: LocalWorkshop):
     assert len(drawn) == 4
     assert all(seed is not None and 0 <= seed < 2**53 for seed in drawn)
     prepared = workshop.prepare("quantum.generate", QUANTUM)
-    assert (prepared.seed, prepared.model) == (3, "tiny-quantum")
+    assert (prepared.seed, prepared.made_by) == (3, "tiny-quantum")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +310,7 @@ def validated(workshop: LocalWorkshop, kind: str, text: str) -> Mapping[str, Any
 def test_texts_are_validated_by_every_validator_of_their_kind(workshop: LocalWorkshop):
     good = validated(workshop, "analog", "* divider\n* ports: VIN1 VOUT1\nR1 VIN1 VOUT1 1k\nR2 VOUT1 0 1k\n.end\n")
     assert good["status"] == "ok"
-    assert set(good["facts"]) == {"electrical_rules", "operating_point"}
+    assert set(good["facts"]) == {"electrical_rules"}, "without ngspice there is no operating point to tell of"
     bad = validated(workshop, "analog", "* open\nR1 VDD a 1k\nR2 VDD 0 1k\n.end\n")
     assert bad["status"] == "invalid"
     assert "floating_net" in {finding["code"] for finding in bad["findings"]}
@@ -323,6 +331,46 @@ def test_a_text_that_is_no_circuit_is_refused(
         validated(workshop, kind, text)
 
 
+def test_without_ngspice_nothing_can_be_simulated_and_the_sentence_says_what_to_do(workshop: LocalWorkshop):
+    request = AnalogSimulateRequest(netlist=PAIR, testbench="opamp", seed=1)
+    for call in (workshop.prepare, workshop.heading):
+        with pytest.raises(NgspiceMissing, match="run 'josephson doctor --fetch-ngspice'"):
+            call("analog.simulate", request)
+
+
+@pytest.mark.simulator
+def test_circuits_and_simulations_come_out_of_one_workshop_and_one_pool(models: Path, tmp_path: Path):
+    request = AnalogSimulateRequest.model_validate({"netlist": PAIR, "testbench": "opamp", "draw": {"count": 6}})
+
+    async def together(workshop: LocalWorkshop) -> tuple[list[Row], list[Row]]:
+        async def rows(kind: str, asked: JobRequest) -> list[Row]:
+            prepared = workshop.prepare(kind, asked)
+            return [row async for row in workshop.produce(kind, prepared, range(6))]
+
+        return await asyncio.gather(rows("analog.simulate", request), rows("analog.generate", ANALOG))
+
+    with workshop_of(TinySettings(models, data_dir=tmp_path), library=None) as workshop:
+        simulated, made = run(together(workshop))
+        assert [row["status"] for row in simulated] == ["ok"] * 6
+        assert len(made) == 6
+        assert workshop.health()["workers"].keys() == {"ngspice", "qiskit"}
+        prepared = workshop.prepare("analog.simulate", request)
+        assert workshop.heading("analog.simulate", prepared)["testbench"] == "opamp"
+        verdict = run(workshop.validate("analog", PAIR, function_of="opamp"))
+        assert verdict["facts"]["function"]["works"]
+        assert workshop.heading("analog.generate", ANALOG) == {"seed": 3, "model": None}
+
+
+def test_a_technology_that_was_added_and_is_damaged_is_named_in_the_log(
+    models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    folder = tmp_path / "technologies" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "technology.json").write_text("{}")
+    with workshop_of(TinySettings(models, data_dir=tmp_path)):
+        assert "the added technology 'mine' is left out" in caplog.text
+
+
 def test_the_workshop_describes_what_it_has(workshop: LocalWorkshop):
     told = workshop.describe()
     assert [(model["name"], model["kind"], model["is_default"]) for model in told["models"]] == [
@@ -330,7 +378,12 @@ def test_the_workshop_describes_what_it_has(workshop: LocalWorkshop):
         ("tiny-quantum", "quantum", True),
     ]
     assert all(model["parameters"] > 0 and len(model["sha256"]) == 64 for model in told["models"])
-    assert {entry["name"] for entry in told["validators"]} == {"electrical_rules", "operating_point", "openqasm2"}
+    assert {entry["name"] for entry in told["validators"]} == {
+        "electrical_rules",
+        "function",
+        "operating_point",
+        "openqasm2",
+    }
     assert [entry["name"] for entry in told["technologies"] if entry["is_default"]] == ["generic180"]
     assert "opamp" in told["families"]["analog"]
     assert "ghz" in told["families"]["quantum"]
@@ -372,7 +425,7 @@ def test_a_damaged_model_is_told_and_the_others_work(models: Path, tmp_path: Pat
         for request in (ANALOG, AnalogGenerateRequest(model="broken")):
             with pytest.raises(ModelDamaged, match=r"weights\.safetensors does not match its checksum"):
                 workshop.prepare("analog.generate", request)
-        assert workshop.prepare("quantum.generate", QUANTUM).model == "sound"
+        assert workshop.prepare("quantum.generate", QUANTUM).made_by == "sound"
         assert [model["name"] for model in workshop.describe()["models"]] == ["sound"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from app.inference.cache import Precision
 from app.inference.checkpoint import save_checkpoint, seal
 from app.measures.novelty import TrainingIndex
 from app.nn.decoder import Decoder, DecoderConfig
+from app.resources import user_data_dir
 from app.tokens._base import languages
 
 CPU = torch.device("cpu")
@@ -52,6 +53,7 @@ class TinySettings:
     """The settings of a workshop of tiny models."""
 
     models_dir: Path | None
+    data_dir: Path = field(default_factory=user_data_dir)
     device: str = "cpu"
     engine_slots: int = 8
     precision: Precision = "float32"

@@ -1,0 +1,1 @@
+"""The data factory: topologies x testbenches x technologies x corners x sizings into one columnar store, resumable."""

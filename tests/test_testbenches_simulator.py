@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,22 @@ def test_a_sizing_has_the_same_digits_alone_in_a_crowd_and_on_any_worker(bench: 
     assert len(set(crowd.values())) == 12
 
 
+def test_no_testbench_leaves_anything_to_the_circuit_after_it(bench: Bench) -> None:
+    """Options, breakpoints and shunt capacitances of a deck end with it."""
+    circuits = {circuit.type: circuit.netlist for circuit in read_archetypes()}
+    with simulation_pool(size=1) as pool:
+        simulator = BenchSimulator(pool)
+        first = digits(list(simulator.run(bench, [bench.space.start])))
+        for other in testbenches.values():
+            netlist = circuits[other.types[0]]
+            try:
+                between = prepare_bench(netlist, other, technologies["generic180"])
+            except InvalidRequest:
+                continue
+            assert len(list(simulator.run(between, [between.space.start]))) == 1
+            assert digits(list(simulator.run(bench, [bench.space.start]))) == first, other.name
+
+
 def test_a_metric_has_the_same_digits_whatever_else_is_asked_for(miller: Netlist, ngspice: WorkerPool) -> None:
     def gain(*metrics: str) -> Any:
         prepared = prepare_bench(miller, testbenches["opamp"], technologies["generic180"], metrics=metrics)
@@ -80,6 +97,7 @@ def test_runs_that_no_metric_reads_are_not_simulated(miller: Netlist) -> None:
     assert prepared.setups[0].runs[2].before[0] == "alter v_tb_common acmag=1"
 
 
+@pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice program is not installed")
 def test_the_deck_of_a_row_gives_the_same_figures_in_the_ngspice_program(
     bench: Bench, ngspice: WorkerPool, tmp_path: Path
 ) -> None:

@@ -35,6 +35,10 @@ RELAXED_OPTIONS = ".options abstol=1e-10 vntol=1e-5 itl1=500"
 #: amperes.
 _NO_PSEUDO_TRANSIENT = "optran 1 1 1 0 0 0"
 
+#: What leaves nothing of the circuit before: its plots, the circuit, its breakpoints, and the one option that outlives
+#: its deck (shunt capacitances would go into every circuit from then on).
+_FORGET = ("destroy all", "remcirc", "delete all", "unset cshunt_value")
+
 _MOST_LINES = 400
 _PARAMETER = re.compile(r"@[a-z0-9_.]+\[[a-z0-9]+\]")
 _ABORTED = "simulation(s) aborted"
@@ -92,7 +96,7 @@ class Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
     def load(self, deck: str) -> bool:
         """The deck is the only circuit, and no plot of another one is left; False where it was not accepted."""
         self.lines.clear()
-        for command in ("destroy all", "remcirc"):
+        for command in _FORGET:
             self.command(command)
         try:
             self.load_circuit(deck)

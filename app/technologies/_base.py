@@ -12,14 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from app.analog.netlist import Device
 from app.errors import InvalidInput, Unavailable, UnknownName
 from app.registry import Registry
-
-Array = NDArray[np.float64]
 
 #: Sizes this close to a bin's edge, relatively, count for the bins on both sides; ngspice then chooses between them.
 _EDGE = 1e-6
@@ -34,13 +29,13 @@ class ModelBin:
     length_m: tuple[float, float] = (0.0, float("inf"))
     width_m: tuple[float, float] = (0.0, float("inf"))
 
-    def fits(self, width_m: float | Array, length_m: float | Array) -> bool | NDArray[np.bool_]:
+    def fits(self, width_m: float, length_m: float) -> bool:
         """True where ngspice may choose this card for a device of that size."""
-        return _is_in(length_m, self.length_m) & _is_in(width_m, self.width_m)
+        return _is_in(length_m, self.length_m) and _is_in(width_m, self.width_m)
 
 
-def _is_in(value: float | Array, limits: tuple[float, float]) -> bool | NDArray[np.bool_]:
-    return (limits[0] * (1 - _EDGE) <= value) & (value <= limits[1] * (1 + _EDGE))
+def _is_in(value: float, limits: tuple[float, float]) -> bool:
+    return limits[0] * (1 - _EDGE) <= value <= limits[1] * (1 + _EDGE)
 
 
 @dataclass(frozen=True)
@@ -58,10 +53,17 @@ class MosModel:
 
     def bins_for(self, sizes: Collection[tuple[float, float]]) -> tuple[ModelBin, ...]:
         """The bins that ngspice may choose for a device of one of these (width, length), in metres."""
-        if not sizes:
-            return ()
-        width, length = np.array(list(sizes)).T
-        return tuple(bin for bin in self.bins if np.any(bin.fits(width, length)))
+        lengths = {bin.length_m for bin in self.bins}
+        widths = {bin.width_m for bin in self.bins}
+        wanted = {
+            (of_length, of_width)
+            for width, length in set(sizes)
+            for of_length in lengths
+            if _is_in(length, of_length)
+            for of_width in widths
+            if _is_in(width, of_width)
+        }
+        return tuple(bin for bin in self.bins if (bin.length_m, bin.width_m) in wanted)
 
 
 @dataclass(frozen=True)

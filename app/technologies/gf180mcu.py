@@ -35,7 +35,7 @@ technologies.add(
         name="gf180mcu",
         summary="GlobalFoundries 180 nm MCU CMOS at 3.3 V (open process); BSIM4, 16 bins a transistor",
         licence="Apache-2.0",
-        source="package circuitgenome on PyPI, its copy of sm141064.ngspice, by the GlobalFoundries PDK Authors",
+        source="Python package circuitgenome, its copy of sm141064.ngspice, by the GlobalFoundries PDK Authors",
         processes=("typical", "ss", "ff", "sf", "fs"),
         load=_load,
         supply_v=3.3,

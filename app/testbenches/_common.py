@@ -22,7 +22,7 @@ def common_metrics() -> tuple[Metric, ...]:
             "current drawn from VDD at the operating point",
             "the operating point does not converge",
             ("op",),
-            lambda reading: -reading.run("op").at_op("i(v_vdd)"),
+            lambda reading: 0.0 - reading.run("op").at_op("i(v_vdd)"),
             "lower",
         ),
         Metric(

@@ -141,24 +141,37 @@ def rejection_db(transfer: Transfer, run: str) -> Callable[[Reading], float | Un
     return measure
 
 
-def spectral_density_at(run: str, vector: str, frequency_hz: float) -> Callable[[Reading], float]:
-    """Measures a noise density, in V/sqrt(Hz), at one frequency of a noise run."""
+def noise_metrics(loop: tuple[str, ...]) -> tuple[Metric, ...]:
+    """Input-referred noise, from ``inoise_spectrum`` of the run ``noise``; `loop` are the runs of the gain."""
 
-    def measure(reading: Reading) -> float:
-        noise = reading.run(run)
-        return value_at(np.log10(noise.scale), noise.real(vector), float(np.log10(frequency_hz)))
+    def density(reading: Reading) -> float:
+        noise = reading.run("noise")
+        return value_at(np.log10(noise.scale), noise.real("inoise_spectrum"), 3.0)
 
-    return measure
-
-
-def rms_up_to_ugf(run: str, vector: str) -> Callable[[Reading], float | Undefined]:
-    """Measures the noise between the run's lowest frequency and the unity-gain frequency, in volts rms (trapezoids)."""
-
-    def measure(reading: Reading) -> float | Undefined:
-        noise = reading.run(run)
+    def rms(reading: Reading) -> float | Undefined:
+        noise = reading.run("noise")
         inside = noise.scale <= reading.number("ugf_hz")
         if inside.sum() < 2:
             return Undefined("the unity-gain frequency lies below the noise band")
-        return float(np.sqrt(np.trapezoid(noise.real(vector)[inside] ** 2, noise.scale[inside])))
+        return float(np.sqrt(np.trapezoid(noise.real("inoise_spectrum")[inside] ** 2, noise.scale[inside])))
 
-    return measure
+    return (
+        Metric(
+            "input_noise_v_per_rthz",
+            "V/sqrt(Hz)",
+            "input-referred noise density at 1 kHz",
+            "the noise analysis fails",
+            ("op", "noise"),
+            density,
+            "lower",
+        ),
+        Metric(
+            "input_noise_v",
+            "V",
+            "input-referred noise from 10 Hz to the unity-gain frequency (at most 100 MHz), rms",
+            NO_CROSSING,
+            (*loop, "noise"),
+            rms,
+            "lower",
+        ),
+    )

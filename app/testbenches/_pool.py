@@ -6,7 +6,7 @@ from app.simulators.ngspice import ngspice_pool
 from app.simulators.processes import WorkerPool
 
 #: Wall clock of one batch of sizings, in seconds.
-TIMEOUT_S = 30.0
+TIMEOUT_S = 20.0
 
 
 def simulation_pool(*, size: int, timeout_s: float = TIMEOUT_S) -> WorkerPool:

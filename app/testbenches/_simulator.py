@@ -6,6 +6,7 @@ so. Only what no simulation could answer (an unknown metric, a port that is miss
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ from app.technologies._gmid import GmIdTables, gmid_tables
 from app.testbenches._base import BenchCircuit, Corner, Metric, Run, Setup, Testbench, Wiring
 from app.testbenches._decks import deck_with_parameters
 from app.units import format_spice_number
+
+log = logging.getLogger(__name__)
 
 #: Row of one sizing, ready for JSON; see docs/architecture.md.
 SimulationRow = dict[str, Any]
@@ -437,6 +440,7 @@ class BenchSimulator:
             if len(batch) > 1:
                 return [], batch
             status = "timeout" if isinstance(error, SimulatorTimeout) else "simulator_gave_up"
+            log.warning("a sizing on testbench %s has no result: %s", bench.testbench.name, error)
             index, vector = batch[0]
             return [bench.failed_row(index, vector, status, str(error))], []
         return [bench.row(*one, found) for one, found in zip(batch, answer["rows"], strict=True)], []

@@ -31,11 +31,9 @@ from app.testbenches._base import (
 from app.testbenches._common import common_metrics, op_run
 from app.testbenches._open_loop import (
     AC_BAND,
-    NO_CROSSING,
     NO_GAIN,
+    noise_metrics,
     open_loop_metrics,
-    rms_up_to_ugf,
-    spectral_density_at,
 )
 from app.testbenches._step import pulse, step_metrics, step_run, time_scale
 from app.testbenches._waveforms import decibels
@@ -181,24 +179,7 @@ testbenches.add(
             *open_loop_metrics(_transfer, _rail, _LOOP),
             _common_mode_gain_db("common_mode"),
             _common_mode_gain_db("supply"),
-            Metric(
-                "input_noise_v_per_rthz",
-                "V/sqrt(Hz)",
-                "differential input-referred noise density at 1 kHz",
-                "the noise analysis fails",
-                ("op", "noise"),
-                spectral_density_at("noise", "inoise_spectrum", 1e3),
-                "lower",
-            ),
-            Metric(
-                "input_noise_v",
-                "V",
-                "differential input-referred noise from 10 Hz to the unity-gain frequency (at most 100 MHz), rms",
-                NO_CROSSING,
-                (*_LOOP, "noise"),
-                rms_up_to_ugf("noise", "inoise_spectrum"),
-                "lower",
-            ),
+            *noise_metrics(_LOOP),
             *step_metrics(
                 _step_output,
                 lambda reading: (-reading.settings["step_v"] / 2, reading.settings["step_v"] / 2),

@@ -28,12 +28,10 @@ from app.testbenches._base import (
 from app.testbenches._common import common_metrics, op_run
 from app.testbenches._open_loop import (
     AC_BAND,
-    NO_CROSSING,
     NO_GAIN,
+    noise_metrics,
     open_loop_metrics,
     rejection_db,
-    rms_up_to_ugf,
-    spectral_density_at,
 )
 from app.testbenches._step import pulse, step_metrics, step_run, time_scale
 
@@ -174,24 +172,7 @@ testbenches.add(
                 rejection_db(_transfer, "supply"),
                 "higher",
             ),
-            Metric(
-                "input_noise_v_per_rthz",
-                "V/sqrt(Hz)",
-                "input-referred noise density at 1 kHz",
-                "the noise analysis fails",
-                ("op", "noise"),
-                spectral_density_at("noise", "inoise_spectrum", 1e3),
-                "lower",
-            ),
-            Metric(
-                "input_noise_v",
-                "V",
-                "input-referred noise from 10 Hz to the unity-gain frequency (at most 100 MHz), rms",
-                NO_CROSSING,
-                (*_LOOP, "noise"),
-                rms_up_to_ugf("noise", "inoise_spectrum"),
-                "lower",
-            ),
+            *noise_metrics(_LOOP),
             *step_metrics(
                 _step_output,
                 lambda reading: _levels(reading.settings["common_mode_v"], reading.settings["step_v"]),

@@ -211,11 +211,13 @@ def test_ten_thousand_sizings_stay_below_a_hundred_megabytes(miller: Netlist) ->
 
 
 def _children() -> list[Path]:
+    """The status files of this process's own workers."""
     found = []
-    for status in Path("/proc").glob("[0-9]*/cmdline"):
+    for status in Path("/proc").glob("[0-9]*/status"):
         try:
-            if b"app.testbenches._worker" in status.read_bytes():
-                found.append(status.parent / "status")
+            is_ours = f"PPid:\t{os.getpid()}\n" in status.read_text()
+            if is_ours and b"app.testbenches._worker" in (status.parent / "cmdline").read_bytes():
+                found.append(status)
         except OSError:
             continue
     return found

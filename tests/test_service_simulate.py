@@ -61,13 +61,13 @@ def test_an_inline_simulation_answers_rows_by_index_and_what_they_have_in_common
         ({"draw": {}}, "/draw/count", "Field required"),
         ({"draw": {"count": 1, "method": "gudied"}}, "/draw/method", "'guided', 'log_uniform' or 'start'"),
         ({"sizings": [{}] * (MAX_INLINE_COUNT + 1)}, "/sizings", "257 sizings are asked for"),
-        ({"sizings": []}, "/sizings", "at least 1 item"),
+        ({"sizings": []}, "/sizings", "has 0 items, it takes at least 1"),
         ({"sizings": [{"w_m1": "5u"}]}, "/sizings/0/w_m1", "valid number"),
         ({"sizings": [{}, {"w_m1": None}]}, "/sizings/1/w_m1", "valid number"),
         ({"sizings": [{"w_m1": True}]}, "/sizings/0/w_m1", "valid number"),
         ({"sizings": {"w_m1": 1e-6}}, "/sizings", "valid tuple"),
         ({"sizings": [{}], "draw": {"count": 2}}, "/draw", "sizings and draw are both given; give one of them"),
-        ({"metrics": []}, "/metrics", "at least 1 item"),
+        ({"metrics": []}, "/metrics", "has 0 items, it takes at least 1"),
         ({"settings": {"load_f": "big"}}, "/settings/load_f", "valid number"),
         ({"corner": 3}, "/corner", "valid dictionary"),
         ({"corner": {"volts": 3}}, "/corner/volts", "unknown key 'volts'"),
@@ -263,3 +263,10 @@ def test_testbenches_and_technologies_are_listed_with_all_that_a_request_may_nam
     technologies = {each["name"]: each for each in real.json("GET", "/v1/technologies")["technologies"]}
     assert technologies["generic180"]["processes"] == ["tt", "ss", "ff", "sf", "fs"]
     assert technologies["generic180"]["is_available"]
+
+
+def test_a_list_that_is_short_because_an_item_was_refused_is_told_once(service: RunningService) -> None:
+    body = '{"netlist": "R1 VDD VSS 1k", "testbench": "opamp", "sizings": [{"r_r1": 1e999}]}'
+    headers = {"content-type": "application/json"}
+    problem = service.problem(422, "POST", "/v1/analog/simulate", content=body, headers=headers)
+    assert [each["pointer"] for each in problem["errors"]] == ["/sizings/0/r_r1"]

@@ -323,9 +323,18 @@ def validation_response(
         body: The parsed body, by which pointers tell keys from the tags of pydantic's unions.
         body_schema: The annotation of the body, from which the nearest known key is proposed.
     """
-    errors = [_validation_entry(entry, body, body_schema) for entry in entries[:MAX_ERRORS]]
+    told = [entry for entry in entries if not _follows_from_another(entry, entries)]
+    errors = [_validation_entry(entry, body, body_schema) for entry in told[:MAX_ERRORS]]
     detail = "; ".join(f"{each.pointer or each.parameter or each.header or 'body'}: {each.detail}" for each in errors)
     return problem_response(PROBLEM_TYPES["invalid-request"], detail, instance, errors=errors)
+
+
+def _follows_from_another(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> bool:
+    """True for a list that pydantic finds too short only because an item of it was refused."""
+    place = tuple(entry["loc"])
+    return entry["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and tuple(other["loc"][: len(place)]) == place for other in entries
+    )
 
 
 def _validation_entry(entry: Mapping[str, Any], body: Any, body_schema: Any) -> ProblemError:
@@ -340,6 +349,10 @@ def _validation_entry(entry: Mapping[str, Any], body: Any, body_schema: Any) -> 
         return ProblemError(detail=str(UnknownName("job kind", tag, JOB_REQUESTS)), pointer="/kind")
     if kind == "union_tag_not_found":
         return ProblemError(detail="Field required", pointer="/kind")
+    if kind in ("too_short", "too_long") and "actual_length" in entry["ctx"]:
+        limit = entry["ctx"].get("min_length", entry["ctx"].get("max_length"))
+        side = "at least" if kind == "too_short" else "at most"
+        message = f"has {entry['ctx']['actual_length']} items, it takes {side} {limit}"
     if kind == "extra_forbidden":
         message = f"unknown key {_shorten(str(path[-1]))!r}"
         near = difflib.get_close_matches(str(path[-1])[:MAX_ECHO], _known_keys(body_schema, path), n=1)

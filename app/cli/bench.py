@@ -59,8 +59,11 @@ def simulator(
 ) -> int:
     """Simulations per second: one worker, a bare loop, two workers, ngspice -b; same decks, same run, same digits."""
     from app.benchmarks.simulator import bench_simulator, memory_of_a_worker
+    from app.settings import read_settings
+    from app.simulations import load_technologies
     from app.technologies._base import technologies
 
+    load_technologies(read_settings().data_dir)
     chosen = o.names(technology)
     wanted = [technologies[name] for name in chosen or technologies]
     if chosen is None:

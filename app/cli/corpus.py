@@ -168,13 +168,16 @@ def _simulate(
     """The store has what the limits allow; True where a signal ended the work before, or units could not be done."""
     import os
 
+    from app.settings import read_settings
     from app.simulation_corpus.factory import Factory, Limits
     from app.simulation_corpus.recipe import read_simulation_recipe
     from app.simulation_corpus.topologies import all_topologies
+    from app.simulations import load_technologies
     from app.simulators.ngspice import ngspice_version
     from app.testbenches._pool import simulation_pool
     from app.testbenches._simulator import BenchSimulator
 
+    load_technologies(read_settings().data_dir)
     recipe = read_simulation_recipe(recipe_name)
     until = None if minutes is None else time.monotonic() + 60 * minutes
     limits = Limits(rows=limit_rows, until=until)

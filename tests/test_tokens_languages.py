@@ -21,9 +21,10 @@ _ANGLES = st.floats(-100.0, 100.0, allow_nan=False)
 _PERIODS = st.sampled_from((2, 4))
 
 
-def test_there_are_two_languages_and_they_know_their_names():
+def test_there_are_three_languages_and_they_know_their_names():
     assert {name: language.name for name, language in languages.items()} == {
         "device_lines": "device_lines",
+        "eulerian": "eulerian",
         "qasm_domain": "qasm_domain",
     }
 
@@ -53,7 +54,8 @@ def test_a_name_outside_the_vocabulary_is_not_expressible():
 
 
 @pytest.mark.parametrize(
-    ("name", "constraint"), [("device_lines", TopologyConstraint()), ("qasm_domain", ProgramConstraint())]
+    ("name", "constraint"),
+    [("device_lines", TopologyConstraint()), ("eulerian", TopologyConstraint()), ("qasm_domain", ProgramConstraint())],
 )
 def test_a_row_that_is_put_or_moved_goes_on_as_its_source_would(name: str, constraint: object):
     grammar = languages[name].grammar(CPU)

@@ -11,6 +11,7 @@ import typer
 from app import __version__
 from app.cli import (
     bench,
+    convert,
     corpus,
     doctor,
     evaluate,
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
         evaluate,
         bench,
         corpus,
+        convert,
         technology,
         testbench,
         doctor,

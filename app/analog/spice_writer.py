@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
 from app.analog.netlist import Device, Netlist
 from app.analog.spice_cards import SIZE_NAMES, VALUE_OF
@@ -33,17 +32,14 @@ def write_spice(netlist: Netlist, *, title: str = "netlist") -> str:
     lines = [f"* {_title(title)}"]
     lines += _wrapped("* ports:", netlist.ports)
     for device, name in zip(netlist.devices, names, strict=True):
-        lines.append(device_card(replace(device, name=name, nets=tuple(nets[net] for net in device.nets))))
+        lines.append(_card(replace(device, name=name, nets=tuple(nets[net] for net in device.nets))))
     lines.append(".end")
     return "\n".join(lines) + "\n"
 
 
-def device_card(device: Device, models: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The element card of one device under its own name; `models` gives the model or sub-circuit name of a kind.
-
-    A kind without one is named as itself. Raises NotExpressible for a size that the card does not know.
-    """
-    return " ".join((device.name, *device.nets, *_tail(device, models.get(device.kind, device.kind))))
+def _card(device: Device) -> str:
+    """The element card of one device under its own name; its kind stands where a model does."""
+    return " ".join((device.name, *device.nets, *_tail(device)))
 
 
 def _title(title: str) -> str:
@@ -81,11 +77,11 @@ def _card_names(netlist: Netlist) -> list[str]:
     return names
 
 
-def _tail(device: Device, model: str) -> Iterator[str]:
-    """Model name and sizes."""
+def _tail(device: Device) -> Iterator[str]:
+    """Kind and sizes."""
     letter = device.kind_of.letter
     if letter not in "RCL":
-        yield model
+        yield device.kind
     known = {size: word for word, size in SIZE_NAMES[letter].items() if word != "MULT"}
     for size, value in device.sizes.items():
         if size not in known:

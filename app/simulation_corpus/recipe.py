@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
-from app.errors import InvalidRequest, UnknownName
-from app.resources import data_path
+from app.errors import InvalidRequest
+from app.recipes import read_recipe_table
 from app.sizes.draws import DrawMethod
 from app.testbenches._base import ANALYSES
 
@@ -134,15 +132,8 @@ def read_simulation_recipe(name_or_path: str | None = None) -> SimulationRecipe:
         UnknownName: there is no such recipe.
         InvalidRequest: the file is not TOML, is a recipe of another kind, or a value is not what its key takes.
     """
-    name = name_or_path or KIND
-    path = Path(name) if name.endswith(".toml") else data_path("recipes", f"{name}.toml")
-    if not path.is_file():
-        raise UnknownName("recipe", name, [p.stem for p in data_path("recipes").glob("*.toml")])
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path.name} is not TOML: {error}") from error
-    return recipe_from_table(table, path.name)
+    table, where = read_recipe_table(name_or_path or KIND)
+    return recipe_from_table(table, where)
 
 
 def recipe_from_table(table: Mapping[str, Any], where: str) -> SimulationRecipe:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -125,7 +126,7 @@ class Wiring:
 class BenchCircuit:
     """A circuit as the testbench sees it while it writes its setups.
 
-    `node_of` gives the deck's name of a net; `device_names` are the deck's names of devices.
+    `node_of` gives the deck's name of a net, `instance_of` that of a device.
     """
 
     netlist: Netlist
@@ -276,7 +277,7 @@ class Testbench:
     derive: Mapping[str, Derive] = field(default_factory=dict)
     resolve: Callable[[Netlist, Mapping[str, str]], Mapping[str, str]] | None = None
 
-    @property
+    @cached_property
     def metric_of(self) -> Mapping[str, Metric]:
         """Metrics by name, cheap to costly."""
         return {metric.name: metric for metric in self.metrics}

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from app.testbenches._base import Undefined, Wave
-from app.testbenches._waveforms import crossings
+from app.testbenches._base import Reading, Undefined, Wave, Waveforms
+from app.testbenches._waveforms import crossings, mean_over
 
 #: Whole periods that a record must hold.
 _FEWEST_PERIODS = 4
@@ -195,3 +195,13 @@ def _unsteadiness(first: float, middle: float, last: float, swing: float, tolera
         f"{swing:.3g} V",
         "simulator",
     )
+
+
+def mean_supply_current(waves: Waveforms, steady: Oscillation) -> float:
+    """The current drawn from VDD, in amperes, averaged over the steady periods."""
+    return mean_over(waves.scale, -waves.real("i(v_vdd)"), steady.begin_s, steady.end_s)
+
+
+def oscillating_power(reading: Reading) -> float:
+    """Supply voltage times the metric ``oscillating_current_a``, in watts."""
+    return reading.corner.supply_v * reading.number("oscillating_current_a")

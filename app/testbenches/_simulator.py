@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from app.analog.netlist import Netlist
+from app.analog.netlist import Device, Netlist
 from app.errors import InvalidRequest, SimulatorFailure, SimulatorTimeout
 from app.simulators.bias import Bias, bias_plan
 from app.simulators.dc_paths import floating_nets
@@ -204,7 +204,7 @@ class Bench:
             "node": {role: node_of[port] for role, port in self.wiring.port_of.items()},
             "settings": dict(self.settings),
             "corner": asdict(self.corner),
-            "area": self._area_terms,
+            "areas": [self._area_m2(vector) for vector in vectors],
             "facts_of": [instance_of[d.name] for d in self.netlist.devices if d.kind_of.is_mos]
             if self.with_facts
             else [],
@@ -276,7 +276,7 @@ class Bench:
         variable_of = {variable.port: variable.name for variable in self.space.variables if variable.port}
         nominal = self.technology.supply_v
         for source in self.bias.voltages:
-            if source.net not in self.wiring.biased:
+            if source.net == "VDD":
                 continue
             node, value = node_of[source.net], variable_of[source.net]
             follows = source.volts > nominal / 2
@@ -288,41 +288,37 @@ class Bench:
                 yield f"v_{node} {node} {level}"
         for current in self.bias.currents:
             node = node_of[current.net]
-            if current.net in self.wiring.biased:
-                ends = f"vdd {node}" if current.flows_in else f"{node} vss"
-                yield f"i_{node} {ends} DC {{{variable_of[current.net]}}}"
+            ends = f"vdd {node}" if current.flows_in else f"{node} vss"
+            yield f"i_{node} {ends} DC {{{variable_of[current.net]}}}"
         for load in self.bias.loads:
             node = node_of[load.net]
-            if load.net in self.wiring.biased:
-                yield f"r_load_{node} {node} vss {format_spice_number(load.ohm)}"
-                yield f"c_load_{node} {node} vss {format_spice_number(load.farad)}"
+            yield f"r_load_{node} {node} vss {format_spice_number(load.ohm)}"
+            yield f"c_load_{node} {node} vss {format_spice_number(load.farad)}"
 
     def _mos_sizes(self, vectors: Sequence[Sequence[float]]) -> dict[str, set[tuple[float, float]]]:
         found: dict[str, set[tuple[float, float]]] = {}
-        for device in self.netlist.devices:
-            if device.kind_of.is_mos:
-                sizes = found.setdefault(device.kind, set())
-                width, length = (self._size_of(device.name, size) for size in ("width_m", "length_m"))
-                sizes |= {(_at(width, vector), _at(length, vector)) for vector in vectors}
+        for kind, width, length, _ in self._mos_places:
+            found.setdefault(kind, set()).update((_at(width, vector), _at(length, vector)) for vector in vectors)
         return found
 
-    def _size_of(self, device: str, size: str) -> int | float:
-        """The index of the variable that gives a size, or the number that it always is."""
-        variable = self.space.variable_at.get((device, size))
-        if variable is not None:
-            return self.space.index_of[variable.name]
-        sizes = next(each.sizes for each in self.netlist.devices if each.name == device)
-        return float(sizes.get(size, 1.0))
+    def _area_m2(self, vector: Sequence[float]) -> float:
+        """The sum of W x L x m over the MOS."""
+        places = self._mos_places
+        return sum((_at(width, vector) * _at(length, vector) * _at(m, vector) for _, width, length, m in places), 0.0)
 
     @cached_property
-    def _area_terms(self) -> list[list[str | float]]:
-        """W x L x m of every MOS, as factors; an index of the sizing's vector is written as text."""
-        terms: list[list[str | float]] = []
-        for device in self.netlist.devices:
-            if device.kind_of.is_mos:
-                factors = [self._size_of(device.name, size) for size in ("width_m", "length_m", "multiplier")]
-                terms.append([str(factor) if isinstance(factor, int) else factor for factor in factors])
-        return terms
+    def _mos_places(self) -> tuple[tuple[str, int | float, int | float, int | float], ...]:
+        """Kind, width, length and multiplier of every MOS: the index of a variable, or a fixed number."""
+
+        def place(device: Device, size: str) -> int | float:
+            variable = self.space.variable_at.get((device.name, size))
+            return float(device.sizes.get(size, 1.0)) if variable is None else self.space.index_of[variable.name]
+
+        return tuple(
+            (device.kind, place(device, "width_m"), place(device, "length_m"), place(device, "multiplier"))
+            for device in self.netlist.devices
+            if device.kind_of.is_mos
+        )
 
 
 def _with_moved_pins(netlist: Netlist, moved: Mapping[tuple[str, str], str]) -> Netlist:

@@ -71,6 +71,7 @@ class _Progress:
     """What is known of one sizing so far."""
 
     sizing: Sequence[float]
+    area_m2: float
     done: dict[str, Waveforms] = field(default_factory=dict)
     failed: dict[str, _Failure] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +95,8 @@ class _Bench:
 
     def rows(self) -> list[dict[str, Any]]:
         """Everything the request wants to know, one row a sizing."""
-        all_progress = [_Progress(sizing) for sizing in self._request["sizings"]]
+        sizings, areas = self._request["sizings"], self._request["areas"]
+        all_progress = [_Progress(sizing, area_m2) for sizing, area_m2 in zip(sizings, areas, strict=True)]
         for setup in self._request["setups"]:
             runs = [Run(**{key: _frozen(value) for key, value in run.items()}) for run in setup["runs"]]
             for progress in all_progress:
@@ -128,7 +130,7 @@ class _Bench:
             settings=request["settings"],
             corner=Corner(**request["corner"]),
             sizes=dict(zip(self._names, progress.sizing, strict=True)),
-            area_m2=_area(request["area"], progress.sizing),
+            area_m2=progress.area_m2,
             metrics=self._testbench.metric_of,
         )
 
@@ -264,17 +266,6 @@ def _remember(deck: str | None) -> None:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _area(terms: Sequence[Sequence[Any]], sizing: Sequence[float]) -> float:
-    """The sum of products; a term's factors are numbers or, as text, the index of a value of the sizing."""
-    total = 0.0
-    for term in terms:
-        product = 1.0
-        for factor in term:
-            product *= sizing[int(factor)] if isinstance(factor, str) else factor
-        total += product
-    return total
 
 
 def _plain(vector: str) -> str:

@@ -247,7 +247,9 @@ testbenches.add(
                 "the input draws no current at 10 Hz", _GAIN, _input_resistance_ohm, "higher",
             ),
             Metric(
-                "psrr_db", "dB", "gain from the input minus gain from VDD, both at 10 Hz; bias voltages refer to VSS",
+                "psrr_db", "dB",
+                "gain from the input minus gain from VDD, both at 10 Hz; "
+                "bias voltages above half the supply refer to VDD",
                 "nothing of the supply reaches the output", (*_GAIN, "supply"), _psrr_db, "higher",
             ),
             Metric(

@@ -38,8 +38,14 @@ from app.testbenches._base import (
 )
 from app.testbenches._common import common_metrics, op_run
 from app.testbenches._loads import output_load
-from app.testbenches._oscillation import Oscillation, expected_swing, find_oscillation
-from app.testbenches._waveforms import mean_over, tone
+from app.testbenches._oscillation import (
+    Oscillation,
+    expected_swing,
+    find_oscillation,
+    mean_supply_current,
+    oscillating_power,
+)
+from app.testbenches._waveforms import tone
 
 _BAND = "ac dec 40 1meg 200g"
 
@@ -230,12 +236,7 @@ def _distortion(reading: Reading) -> float:
 
 
 def _mean_current(reading: Reading) -> float:
-    waves, steady = reading.run(_steady_run(reading)), _oscillation(reading)
-    return mean_over(waves.scale, -waves.real("i(v_vdd)"), steady.begin_s, steady.end_s)
-
-
-def _mean_power(reading: Reading) -> float:
-    return reading.corner.supply_v * reading.number("oscillating_current_a")
+    return mean_supply_current(reading.run(_steady_run(reading)), _oscillation(reading))
 
 
 def _startup(reading: Reading) -> float:
@@ -367,7 +368,7 @@ testbenches.add(
                 "supply voltage times oscillating_current_a",
                 _NONE,
                 _LARGE,
-                _mean_power,
+                oscillating_power,
                 "lower",
             ),
             Metric(

@@ -30,8 +30,14 @@ from app.testbenches._base import (
 )
 from app.testbenches._common import common_metrics, op_run
 from app.testbenches._loads import output_load
-from app.testbenches._oscillation import Oscillation, expected_period, find_oscillation, high_share
-from app.testbenches._waveforms import mean_over
+from app.testbenches._oscillation import (
+    Oscillation,
+    expected_period,
+    find_oscillation,
+    high_share,
+    mean_supply_current,
+    oscillating_power,
+)
 
 #: Points of the coarse transient, ten to fifty periods; the most of a fine one.
 _COARSE_POINTS, _FINE_POINTS = 600, 2000
@@ -160,12 +166,7 @@ def _duty(reading: Reading) -> float | Undefined:
 
 
 def _mean_current(reading: Reading) -> float:
-    waves, steady = reading.run("swing"), _oscillation(reading)
-    return mean_over(waves.scale, -waves.real("i(v_vdd)"), steady.begin_s, steady.end_s)
-
-
-def _mean_power(reading: Reading) -> float:
-    return reading.corner.supply_v * reading.number("oscillating_current_a")
+    return mean_supply_current(reading.run("swing"), _oscillation(reading))
 
 
 def _energy(reading: Reading) -> float:
@@ -264,7 +265,7 @@ testbenches.add(
                 "supply voltage times oscillating_current_a",
                 _NONE,
                 ("coarse", "swing"),
-                _mean_power,
+                oscillating_power,
                 "lower",
             ),
             Metric(

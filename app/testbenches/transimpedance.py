@@ -145,7 +145,8 @@ testbenches.add(
                 _input_resistance_ohm, "lower",
             ),
             Metric(
-                "supply_gain_db", "dB", "gain from VDD to the output at 10 Hz; bias voltages refer to VSS",
+                "supply_gain_db", "dB",
+                "gain from VDD to the output at 10 Hz; bias voltages above half the supply refer to VDD",
                 "nothing of the supply reaches the output", ("supply",), _supply_gain_db, "lower",
             ),
             Metric(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
-from app.errors import InvalidRequest, UnknownName
-from app.resources import data_path
+from app.errors import InvalidRequest
+from app.recipes import read_recipe_table
 
 
 @dataclass(frozen=True)
@@ -60,23 +58,16 @@ def read_recipe(kind: str, name_or_path: str | None = None) -> Recipe:
         UnknownName: there is no such recipe.
         InvalidRequest: the file is not TOML, has an unknown key, lacks one, or is a recipe of another kind.
     """
-    name = name_or_path or kind
-    path = Path(name) if name.endswith(".toml") else data_path("recipes", f"{name}.toml")
-    if not path.is_file():
-        raise UnknownName("recipe", name, [p.stem for p in data_path("recipes").glob("*.toml")])
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path.name} is not TOML: {error}") from error
+    table, where = read_recipe_table(name_or_path or kind)
     network = table.pop("network", {})
     for keys, known in ((table, fields(Recipe)), (network, fields(NetworkShape))):
         for key in keys:
             if key not in {f.name for f in known}:
-                raise InvalidRequest(f"{path.name}: unknown key {key!r}")
+                raise InvalidRequest(f"{where}: unknown key {key!r}")
     for key in ("kind", "name", "language", "tokens"):
         if key not in table:
-            raise InvalidRequest(f"{path.name}: key {key!r} is missing")
+            raise InvalidRequest(f"{where}: key {key!r} is missing")
     recipe = Recipe(**table, network=NetworkShape(**network))
     if recipe.kind != kind:
-        raise InvalidRequest(f"{path.name} is a recipe for {recipe.kind}, not for {kind}")
+        raise InvalidRequest(f"{where} is a recipe for {recipe.kind}, not for {kind}")
     return recipe

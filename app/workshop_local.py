@@ -172,8 +172,8 @@ class LocalWorkshop:
         if isinstance(request, AnalogSimulateRequest):
             return self._simulator().prepare(kind, request)
         request = _generation(request)
-        self._generator_of[kind].plan(request)
         model = self._model_for(kind, request.model)
+        self._generator_of[kind].plan(request, model.checkpoint.language)
         seed = secrets.randbelow(2**53) if request.seed is None else request.seed
         return request.model_copy(update={"seed": seed, "model": model.checkpoint.name})
 
@@ -233,7 +233,7 @@ class LocalWorkshop:
             raise ValueError("the request is not prepared: it has no seed")
         model = self._model_for(kind, request.model)
         generator = self._generator_of[kind]
-        plan = generator.plan(request)
+        plan = generator.plan(request, model.checkpoint.language)
         engine = await asyncio.to_thread(self._engine, model)
         rows = HandOver()
         work = _Work(self, kind, generator, plan, request, model)
@@ -371,7 +371,7 @@ class _Work:
         base: Row = {"index": index, "status": "ok", "seed": self.request.seed, "model": self.request.model}
         began = time.monotonic()
         try:
-            row = base | self._finished(outcome)
+            row = base | {"masked_nats": round(outcome.masked_nats, 4)} | self._finished(outcome)
         except Exception as error:  # one circuit's trouble is one row's
             if not isinstance(error, JosephsonError):
                 log.exception("row %d could not be finished", index)
@@ -385,7 +385,9 @@ class _Work:
 
     def _finished(self, outcome: Completion) -> Row:
         try:
-            candidate = self.generator.candidate(outcome.ids, self.request, self.model.seen)
+            candidate = self.generator.candidate(
+                outcome.ids, self.request, self.model.checkpoint.language, self.model.seen
+            )
         except NotASentence as error:
             code = "not_a_sentence" if outcome.has_ended else "unfinished"
             finding = Finding(code, "error", str(error), hint='sample with the grammar: "grammar": true')

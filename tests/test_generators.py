@@ -17,11 +17,12 @@ from app.measures.novelty import TrainingIndex
 from app.quantum.program import Operation, QuantumProgram
 from app.quantum.qasm import parse_qasm2, read_qasm
 from app.requests import JOB_REQUESTS, AnalogGenerateRequest, GenerateRequest, QuantumGenerateRequest
-from app.tokens._base import BEGIN, languages
+from app.tokens._base import BEGIN, Language, languages
 from app.tokens.device_lines import DeviceLines, TopologyConstraint
 from app.tokens.qasm_domain import ProgramConstraint, QasmDomain
 from tests.tiny_models import CPU
 
+LINES, DOMAIN = languages["device_lines"], languages["qasm_domain"]
 ANALOG = generators["analog_topology"]
 QUANTUM = generators["quantum_program"]
 
@@ -29,16 +30,14 @@ OTA = next(circuit for circuit in read_archetypes() if circuit.id == "opamp/five
 GHZ = QuantumProgram(3, 0, (Operation("h", (0,)), Operation("cx", (0, 1)), Operation("cx", (1, 2))))
 
 
-def test_every_kind_of_generation_has_one_generator_and_every_generator_a_language():
+def test_every_kind_of_generation_has_one_generator():
     kinds = [kind for kind, request in JOB_REQUESTS.items() if issubclass(request, GenerateRequest)]
     assert sorted(entry.kind for entry in generators.values()) == sorted(kinds)
-    for entry in generators.values():
-        assert entry.language in languages
 
 
 def test_a_topology_is_planned_from_what_is_asked_for():
     request = AnalogGenerateRequest(type="opamp", max_devices=9, kinds=("nmos", "pmos"), ports=("VIN1", "VOUT1"))
-    plan = ANALOG.plan(request)
+    plan = ANALOG.plan(request, LINES)
     constraint = TopologyConstraint("opamp", 1, 9, ("nmos", "pmos"), ("VIN1", "VOUT1"))
     assert plan.prompt.constraint == constraint
     assert plan.prompt.is_constrained
@@ -50,35 +49,43 @@ def test_a_program_is_planned_from_what_is_asked_for():
     request = QuantumGenerateRequest(
         family="ghz", qubits=4, max_gates=20, gate_set=("h", "cx"), coupling_map=((0, 1), (1, 2), (2, 3))
     )
-    plan = QUANTUM.plan(request)
+    plan = QUANTUM.plan(request, DOMAIN)
     constraint = ProgramConstraint("ghz", 4, 20, ("h", "cx"), ((0, 1), (1, 2), (2, 3)))
     assert plan.prompt.constraint == constraint
     assert list(plan.prompt.tokens) == QasmDomain().prompt(constraint)
     assert plan.max_tokens >= QasmDomain().grammar(CPU).longest(constraint)
 
 
-@pytest.mark.parametrize("entry", [ANALOG, QUANTUM], ids=["analog", "quantum"])
-def test_nothing_asked_for_begins_with_begin(entry: Generator[Any]):
-    plan = entry.plan(JOB_REQUESTS[entry.kind]())
+WITH_LANGUAGE = pytest.mark.parametrize(
+    ("entry", "language"),
+    [(ANALOG, LINES), (ANALOG, languages["eulerian"]), (QUANTUM, DOMAIN)],
+    ids=["device_lines", "eulerian", "qasm_domain"],
+)
+
+
+@WITH_LANGUAGE
+def test_nothing_asked_for_begins_with_begin(entry: Generator[Any], language: Language[Any, Any, Any]):
+    plan = entry.plan(JOB_REQUESTS[entry.kind](), language)
     assert plan.prompt.tokens == (BEGIN,)
-    assert plan.prompt.constraint == entry.plan(JOB_REQUESTS[entry.kind]()).prompt.constraint
-    assert hash(plan.prompt) == hash(entry.plan(JOB_REQUESTS[entry.kind](seed=4)).prompt), "jobs share a prompt"
+    assert plan.prompt.constraint == entry.plan(JOB_REQUESTS[entry.kind](), language).prompt.constraint
+    other = entry.plan(JOB_REQUESTS[entry.kind](seed=4), language)
+    assert hash(plan.prompt) == hash(other.prompt), "jobs share a prompt"
 
 
 def test_without_the_grammar_only_the_prompt_binds():
-    plan = ANALOG.plan(AnalogGenerateRequest(type="ldo", grammar=False))
+    plan = ANALOG.plan(AnalogGenerateRequest(type="ldo", grammar=False), LINES)
     assert not plan.prompt.is_constrained
     assert len(plan.prompt.tokens) == 2
 
 
 @pytest.mark.parametrize(("name", "pairs"), [("line", ((0, 1), (1, 2))), ("full", None)])
 def test_a_coupling_map_can_have_a_name(name: str, pairs: tuple[tuple[int, int], ...] | None):
-    plan = QUANTUM.plan(QuantumGenerateRequest.model_validate({"qubits": 3, "coupling_map": name}))
+    plan = QUANTUM.plan(QuantumGenerateRequest.model_validate({"qubits": 3, "coupling_map": name}), DOMAIN)
     assert plan.prompt.constraint == ProgramConstraint(qubits=3, max_statements=256, coupling=pairs)
 
 
 def test_a_wide_program_may_have_two_statements_a_qubit_at_least():
-    constraint = QUANTUM.plan(QuantumGenerateRequest(qubits=128)).prompt.constraint
+    constraint = QUANTUM.plan(QuantumGenerateRequest(qubits=128), DOMAIN).prompt.constraint
     assert constraint == ProgramConstraint(qubits=128, max_statements=256)
 
 
@@ -107,13 +114,13 @@ def test_a_request_that_nothing_can_satisfy_names_its_field(
 ):
     generator = ANALOG if isinstance(request_, AnalogGenerateRequest) else QUANTUM
     with pytest.raises(error) as caught:
-        generator.plan(request_)
+        generator.plan(request_, LINES if generator is ANALOG else DOMAIN)
     assert str(caught.value).startswith(sentence)
     assert caught.value.pointer == pointer
 
 
 def analog_candidate(request: AnalogGenerateRequest, seen: TrainingIndex | None = None) -> Candidate:
-    return ANALOG.candidate(DeviceLines().encode(OTA.netlist, OTA.type, random.Random(0)), request, seen)
+    return ANALOG.candidate(DeviceLines().encode(OTA.netlist, OTA.type, random.Random(0)), request, LINES, seen)
 
 
 def test_a_topology_becomes_a_sized_netlist_and_its_fields():
@@ -143,7 +150,7 @@ def test_novelty_is_measured_where_the_model_knows_what_it_has_seen():
     assert told == {"is_novel": False, "nearest_similarity": 1.0}
     ids = QasmDomain().encode(GHZ, "ghz", random.Random(0))
     nothing = TrainingIndex.build([("0" * 32, Counter({1: 1}))])
-    fields = QUANTUM.candidate(ids, QuantumGenerateRequest(), nothing).fields
+    fields = QUANTUM.candidate(ids, QuantumGenerateRequest(), DOMAIN, nothing).fields
     assert fields["novelty"] == {"is_novel": True, "nearest_similarity": 0.0}
 
 
@@ -151,7 +158,7 @@ def test_novelty_is_measured_where_the_model_knows_what_it_has_seen():
 def test_a_program_becomes_text_of_the_format_that_is_asked_for(version: str):
     ids = QasmDomain().encode(GHZ, "ghz", random.Random(0))
     request = QuantumGenerateRequest.model_validate({"format": version})
-    candidate = QUANTUM.candidate(ids, request, None)
+    candidate = QUANTUM.candidate(ids, request, DOMAIN, None)
     assert candidate.fields["program"].startswith(f"OPENQASM {version[-1]}")
     assert {key: value for key, value in candidate.fields.items() if key != "program"} == {
         "family": "ghz", "format": version, "qubits": 3, "gate_count": 3, "depth": 3,
@@ -162,7 +169,15 @@ def test_a_program_becomes_text_of_the_format_that_is_asked_for(version: str):
         assert parse_qasm2(candidate.fields["program"]) == GHZ
 
 
-@pytest.mark.parametrize("entry", [ANALOG, QUANTUM], ids=["analog", "quantum"])
-def test_what_is_no_sentence_is_no_candidate(entry: Generator[Any]):
+@WITH_LANGUAGE
+def test_what_is_no_sentence_is_no_candidate(entry: Generator[Any], language: Language[Any, Any, Any]):
     with pytest.raises(NotASentence):
-        entry.candidate([BEGIN, 5, 5, 5], JOB_REQUESTS[entry.kind](), None)
+        entry.candidate([BEGIN, 5, 5, 5], JOB_REQUESTS[entry.kind](), language, None)
+
+
+def test_a_walk_becomes_a_circuit_too():
+    walk = languages["eulerian"]
+    ids = walk.encode(OTA.netlist, OTA.type, random.Random(0))
+    candidate = ANALOG.candidate(ids, AnalogGenerateRequest(), walk, None)
+    assert candidate.fields["type"] == OTA.type
+    assert are_isomorphic(parse_spice(candidate.fields["netlist"]).netlist, OTA.netlist)

@@ -214,6 +214,16 @@ def test_a_sequence_that_reaches_its_limit_has_not_ended():
     assert short.ids == long.ids[:12]
 
 
+def test_what_the_grammar_takes_away_is_told_and_is_the_same_in_a_crowd():
+    with engine_of(slots=16) as engine:
+        crowd = run(engine, [job(index) for index in range(12)])
+    with engine_of(slots=4) as engine:
+        assert [run(engine, [job(index)])[0].masked_nats for index in (0, 5)] == [crowd[n].masked_nats for n in (0, 5)]
+        free = run(engine, [job(0, constrained=False)])[0]
+    assert all(outcome.masked_nats > 0.0 for outcome in crowd), "an untrained network spreads its mass over all tokens"
+    assert free.masked_nats == 0.0
+
+
 def test_a_prompt_that_nothing_can_satisfy_fails_its_own_ticket_alone(alone: list[list[int]]):
     impossible = TopologyConstraint(max_devices=1, kinds=("resistor",), ports=("VIN1", "VIN2", "VOUT1"))
     outcomes = Outcomes()

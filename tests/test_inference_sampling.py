@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from app.inference.randomness import stream_key, uniform
-from app.inference.sampling import nucleus, sample
+from app.inference.sampling import masked_nats, nucleus, sample
 
 _WORDS = st.integers(0, 2**63 - 1)
 
@@ -146,3 +146,12 @@ def test_frequencies_of_tokens_are_their_probabilities():
     expected = (scores / 0.7).softmax(-1) * count
     counts = torch.bincount(tokens, minlength=4)
     assert float(((counts - expected) ** 2 / expected).sum()) < 21  # 3 degrees of freedom, once in ten thousand
+
+
+def test_masked_nats_tell_how_much_of_the_mass_is_legal():
+    scores = torch.tensor([[0.0, 0.0, 0.6931471805599453], [3.0, 1.0, -2.0]])  # shares 1/4, 1/4, 1/2 in the first row
+    legal = torch.tensor([[True, True, False], [True, True, True]])
+    found = masked_nats(scores, legal, torch.tensor([1.0, 0.7]))
+    assert found.tolist() == pytest.approx([0.6931471805599453, 0.0], abs=1e-6)
+    sharper = masked_nats(scores, legal, torch.tensor([0.5, 0.7]))  # shares 1/6, 1/6, 2/3
+    assert float(sharper[0]) == pytest.approx(1.0986122886681098, abs=1e-6)

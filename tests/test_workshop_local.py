@@ -41,7 +41,7 @@ from tests.tiny_models import TinySettings, save_tiny_model
 
 ANALOG_KEYS = {"type", "netlist", "device_count", "net_count", "ports"}
 QUANTUM_KEYS = {"family", "program", "format", "qubits", "gate_count", "depth"}
-COMMON_KEYS = {"index", "status", "seed", "model", "findings", "novelty", "timings"}
+COMMON_KEYS = {"index", "status", "seed", "model", "findings", "novelty", "masked_nats", "timings"}
 
 ANALOG = AnalogGenerateRequest(seed=3, max_devices=5)
 QUANTUM = QuantumGenerateRequest(seed=3, qubits=3, max_gates=6)

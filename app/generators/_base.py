@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import torch
 
@@ -15,6 +15,9 @@ from app.tokens._base import Grammar, Language
 from app.validators._base import Subject
 
 Request = TypeVar("Request", contravariant=True)
+
+#: The language of the model that a request goes to; it writes the generator's kind of circuit.
+AnyLanguage: TypeAlias = Language[Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +37,22 @@ class Candidate:
 
 
 class Generator(Protocol[Request]):
-    """Proposes circuits of one job kind. Stateless: the model's training index is handed in."""
+    """Proposes circuits of one job kind. Stateless: the model's language and training index are handed in."""
 
     kind: str
-    language: str
 
-    def plan(self, request: Request) -> Plan:
+    def plan(self, request: Request, language: AnyLanguage) -> Plan:
         """The prompt of a request; raises InvalidRequest or UnknownName where nothing can satisfy it."""
         ...
 
-    def candidate(self, ids: list[int], request: Request, seen: TrainingIndex | None) -> Candidate:
+    def candidate(
+        self, ids: list[int], request: Request, language: AnyLanguage, seen: TrainingIndex | None
+    ) -> Candidate:
         """The circuit of a sentence; raises NotASentence."""
         ...
 
 
-def satisfiable(language: Language[Any, Any, Any], constraint: Hashable) -> Grammar[Any, Any]:
+def satisfiable(language: AnyLanguage, constraint: Hashable) -> Grammar[Any, Any]:
     """The language's grammar; raises InvalidRequest where no sentence can satisfy the constraint."""
     grammar = language.grammar(torch.device("cpu"))
     grammar.start(constraint)

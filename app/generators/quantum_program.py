@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from app.errors import InvalidRequest
-from app.generators._base import Candidate, Plan, generators, satisfiable
+from app.generators._base import AnyLanguage, Candidate, Plan, generators, satisfiable
 from app.inference.engine import Prompt
 from app.measures.novelty import TrainingIndex
 from app.quantum.qasm import write_qasm2, write_qasm3
 from app.quantum.skeleton import ngram_labels, skeleton_hash
 from app.requests import QuantumGenerateRequest
-from app.tokens.qasm_domain import ProgramConstraint, QasmDomain
+from app.tokens.qasm_domain import ProgramConstraint
 from app.validators._base import Subject
 
 #: Most statements where a request does not say: about what fits the training context.
@@ -20,9 +20,8 @@ class QuantumProgramGenerator:
     """See the module."""
 
     kind = "quantum.generate"
-    language = QasmDomain.name
 
-    def plan(self, request: QuantumGenerateRequest) -> Plan:
+    def plan(self, request: QuantumGenerateRequest, language: AnyLanguage) -> Plan:
         """The prompt; under a grammar every constraint is exact, without one only family and width are asked for."""
         statements = request.max_gates or max(DEFAULT_MAX_STATEMENTS, 2 * (request.qubits or 0))
         constraint = ProgramConstraint(
@@ -32,16 +31,17 @@ class QuantumProgramGenerator:
             gate_set=request.gate_set,
             coupling=_coupling(request),
         )
-        language = QasmDomain()
         prompt = Prompt(tuple(language.prompt(constraint)), constraint, request.grammar)
         return Plan(prompt, satisfiable(language, constraint).longest(constraint))
 
-    def candidate(self, ids: list[int], request: QuantumGenerateRequest, seen: TrainingIndex | None) -> Candidate:
+    def candidate(
+        self, ids: list[int], request: QuantumGenerateRequest, language: AnyLanguage, seen: TrainingIndex | None
+    ) -> Candidate:
         """The program's text in the format asked for, and how near it is to the training programs.
 
         What the bare network wrote (without the grammar) is taken at whatever size it ended.
         """
-        program, family = QasmDomain().decode(ids, checks_size=request.grammar)
+        program, family = language.decode(ids, checks_size=request.grammar)
         text = write_qasm3(program) if request.format == "qasm3" else write_qasm2(program)
         fields = {
             "family": family,

@@ -22,7 +22,7 @@ from torch import Tensor
 from app.errors import EngineClosed
 from app.inference.cache import ROW_MULTIPLE, Precision, SlabDecoder
 from app.inference.randomness import uniform
-from app.inference.sampling import sample
+from app.inference.sampling import masked_nats, sample
 from app.nn.decoder import Decoder
 from app.tokens._base import END, Grammar, TensorState
 
@@ -57,10 +57,14 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Completion:
-    """A sampled sentence, prompt included. `has_ended` is False where it ran into `max_tokens`."""
+    """A sampled sentence, prompt included. `has_ended` is False where it ran into `max_tokens`.
+
+    `masked_nats` is the sum of `sampling.masked_nats` over its steps: what the grammar had to take away.
+    """
 
     ids: list[int]
     has_ended: bool
+    masked_nats: float
     queued_s: float
     sampled_s: float
 
@@ -127,6 +131,7 @@ class Engine:
             self._keys = torch.zeros(slots, dtype=torch.int64, device=device)
             self._temperature = torch.ones(slots, device=device)
             self._top_p = torch.ones(slots, device=device)
+            self._masked_nats = torch.zeros(slots, device=device)
             self._free = torch.zeros(slots, 1, dtype=torch.bool, device=device)
             self._written = torch.zeros(slots, 256, dtype=torch.int64, device=device)
         self._tickets: list[Ticket] = []
@@ -254,6 +259,7 @@ class Engine:
         self._tokens[row] = tokens[-1]
         self._positions[row] = len(tokens) - 1
         self._steps[row] = 0
+        self._masked_nats[row] = 0.0
         self._limits[row] = sequence.max_tokens
         self._keys[row] = sequence.key
         self._temperature[row] = sequence.temperature
@@ -280,6 +286,7 @@ class Engine:
         narrowed = any(ticket.sequence.top_p < 1.0 for ticket in self._tickets)
         draws = uniform(self._keys[:rows], self._steps[:rows])
         tokens = sample(scores, mask, self._temperature[:rows], self._top_p[:rows] if narrowed else None, draws)
+        self._masked_nats[:rows] += masked_nats(scores, mask, self._temperature[:rows])
         self._grammar.advance(self._state, tokens)
         self._tokens[:rows] = tokens
         self._steps[:count] += 1
@@ -305,7 +312,9 @@ class Engine:
         ticket = self._tickets[row]
         ids = self._written[row, : self._lengths[row]].tolist()
         now = time.monotonic()
-        return ticket, Completion(ids, ids[-1] == END, ticket.started - ticket.submitted, now - ticket.started)
+        return ticket, Completion(
+            ids, ids[-1] == END, float(self._masked_nats[row]), ticket.started - ticket.submitted, now - ticket.started
+        )
 
     def _release(self, row: int) -> None:
         """The slot is free: the last row moves into it, and the last slot is finished for the grammar."""
@@ -316,7 +325,7 @@ class Engine:
             self._decoder.move(row, last, self._lengths[last])
             for tensor in (
                 self._tokens, self._positions, self._steps, self._limits, self._keys, self._temperature, self._top_p,
-                self._free, self._written,
+                self._masked_nats, self._free, self._written,
             ):  # fmt: skip
                 tensor[row] = tensor[last]
         self._tickets.pop()

@@ -24,6 +24,17 @@ def nucleus(probabilities: Tensor, top_p: Tensor) -> Tensor:
     return torch.where((probabilities >= threshold) | (top_p[:, None] >= 1.0), probabilities, 0.0)
 
 
+def masked_nats(scores: Tensor, mask: Tensor, temperature: Tensor) -> Tensor:
+    """Float32 [rows], at least 0: minus the logarithm of the probability mass that is on legal tokens.
+
+    The arguments are those of `sample`. Zero where every token is legal; added up over a sequence it is how much less
+    likely the network alone was to stay legal at every step.
+    """
+    scaled = scores / temperature[:, None]
+    legal = torch.where(mask, scaled, float("-inf"))
+    return (scaled.logsumexp(-1) - legal.logsumexp(-1)).clamp(min=0.0)
+
+
 def sample(scores: Tensor, mask: Tensor, temperature: Tensor, top_p: Tensor | None, draws: Tensor) -> Tensor:
     """Int64 [rows]: one token a row by inverting the cumulative distribution at `draws`.
 

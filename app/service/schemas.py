@@ -41,6 +41,7 @@ _ANALOG = {
     "ports": ["VDD", "VSS", "VIN1", "VB1", "VOUT1"],
     "findings": [],
     "novelty": {"is_novel": True, "nearest_similarity": 0.62},
+    "masked_nats": 0.41,
     "timings": {"generate_s": 0.04, "validate_s": 0.01},
 }
 _QUANTUM = {
@@ -56,6 +57,7 @@ _QUANTUM = {
     "program": 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\nh q[0];\ncx q[0],q[1];\n',
     "findings": [],
     "novelty": {"is_novel": True, "nearest_similarity": 0.62},
+    "masked_nats": 0.41,
     "timings": {"generate_s": 0.04, "validate_s": 0.01},
 }
 _SIZING = {
@@ -165,6 +167,9 @@ class _Row(BaseModel):
     model: str | None = None
     findings: list[Finding] = Field(default_factory=list)
     novelty: dict[str, Any] | None = None
+    masked_nats: float | None = Field(
+        None, description="-log of the mass that the network had on what the grammar allows, summed over its tokens."
+    )
     timings: dict[str, float] | None = None
     problem: dict[str, Any] | None = Field(None, description="With status error: what happened.")
 

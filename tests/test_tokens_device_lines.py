@@ -190,7 +190,14 @@ def test_a_closing_order_keeps_fewer_nets_open_than_a_random_one():
             netlist(*[("resistor", "VIN1 VSS")] * (MAX_DEVICES + 1), ports="VIN1 VSS"),
             f"{MAX_DEVICES + 1} devices, this language writes 1 to {MAX_DEVICES}",
         ),
-        (netlist(("resistor", "VIN11 VSS"), ports="VIN11 VSS"), "no token for 'VIN11' in this language"),
+        (
+            netlist(
+                *[("resistor", f"VIN{n} VSS") for n in range(20, 31)],
+                ports="VSS " + " ".join(f"VIN{n}" for n in range(20, 31)),
+            ),
+            "no token for 'VIN11' in this language",
+        ),
+        (netlist(("resistor", "FEED VSS"), ports="FEED VSS"), "no token for 'FEED' in this language"),
         (netlist(("resistor", "VIN1 VIN1"), ports="VIN1"), "device X0: a resistor shorted over itself (VIN1 VIN1)"),
         (netlist(("npn", "VIN1 VB1 VIN1"), ports="VIN1 VB1"), "device X0: a npn shorted over itself (VIN1 VB1 VIN1)"),
         (
@@ -203,6 +210,13 @@ def test_what_the_language_cannot_write_is_not_expressible(circuit: Netlist, sen
     with pytest.raises(NotExpressible) as caught:
         LANGUAGE.encode(circuit, "other", random.Random(0))
     assert str(caught.value) == sentence
+
+
+def test_ports_of_a_role_are_numbered_by_first_use():
+    mirrored = netlist(("resistor", "VB7 VB2"), ("resistor", "VIN3 VB2"), ports="VB7 VB2 VIN3 VSS")
+    decoded, _ = LANGUAGE.decode(LANGUAGE.encode(mirrored, "other", random.Random(0)))
+    assert set(decoded.ports) == {"VSS", "VB1", "VB2", "VIN1"}
+    assert are_isomorphic(decoded, mirrored)
 
 
 def test_an_unknown_type_is_not_expressible():

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from app.analog.canonical import deduplicate
 from app.analog.corpus import AnalogCorpus, read_analoggenie, read_archetypes
 from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.repair import remaining_faults
@@ -62,14 +61,6 @@ def test_the_known_defects_are_the_ones_that_are_mended(corpus: AnalogCorpus, sh
     assert len(mended["shorted_device_removed"]) == flags["shorted_capacitor"]
     assert len(mended["dead_device_removed"]) == flags["mos_d_g_s_same_net"]
     assert set(corpus.report.dropped) == {"floating_net", "no free VBB port"}
-
-
-def test_twins_leave_one_behind(corpus: AnalogCorpus) -> None:
-    kept = {circuit.id for circuit in deduplicate(corpus.circuits)}
-    for first, second in ((71, 97), (211, 489), (222, 249), (226, 271), (227, 243), (237, 263), (332, 831), (500, 504)):
-        assert str(first) in kept
-        assert str(second) not in kept
-    assert len(corpus.circuits) - len(kept) == 9
 
 
 def test_the_original_layout_reads_as_the_json_lines_form(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,27 @@ def test_an_analog_corpus_is_repaired_counted_and_written(tmp_path: Path, capsys
     (tmp_path / "circuits.jsonl").write_text(json.dumps(circuit) + "\n")
     target = tmp_path / "repaired.ndjson"
     assert main(["corpus", "analog", "--source", str(tmp_path), "--output", str(target), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["circuits"] == 1
-    [row] = rows_of(target)
-    assert (row["id"], row["type"]) == ("7", "amplifier")
-    assert len(parse_spice(row["netlist"]).netlist.devices) == 2
+    told = json.loads(capsys.readouterr().out)
+    rows = rows_of(target)
+    assert told["circuits"] == len(rows) == told["report"]["circuits"]
+    assert told["report"]["corpus"]["kept"] == 1
+    assert Counter(row["side"] for row in rows) == {key: told["report"][key] for key in ("training", "held_out")}
+    assert set(rows[0]) == {"id", "type", "source", "side", "split_class", "netlist"}
+    assert (rows[0]["id"], rows[0]["type"], rows[0]["source"]) == ("7", "amplifier", "a book")
+    assert len(parse_spice(rows[0]["netlist"]).netlist.devices) == 2
     assert main(["corpus", "analog", "--source", str(tmp_path)]) == 0
     assert "1 of 1 circuits kept" in capsys.readouterr().err
+
+
+def test_the_archetypes_are_a_corpus_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    target = tmp_path / "archetypes.ndjson"
+    assert main(["corpus", "analog", "--output", str(target)]) == 0
+    told = capsys.readouterr().err
+    rows = rows_of(target)
+    assert f"{len(rows)} archetypes" in told
+    assert "0 circuits merged" in told
+    assert {row["type"] for row in rows} == {row["type"] for row in rows if row["side"] == "training"}
+    assert {row["source"] for row in rows} == {"archetypes"}
 
 
 def test_a_quantum_corpus_is_read_counted_and_written_so_that_it_reads_again(

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 import networkx as nx
 
-from app.analog.corpus import CorpusCircuit
 from app.analog.kinds import KINDS, SUPPLY_NETS
 from app.analog.netlist import Netlist, port_role
 
@@ -29,7 +28,8 @@ def _pin_classes(kind: str) -> tuple[str, ...]:
     return tuple("|".join(description.exchangeable) if p in description.exchangeable else p for p in description.pins)
 
 
-_PIN_CLASSES = {kind: _pin_classes(kind) for kind in KINDS}
+#: Kind -> one word a pin, in the order of its pins.
+PIN_CLASSES = {kind: _pin_classes(kind) for kind in KINDS}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class _Graph:
     edges: tuple[tuple[tuple[int, int], ...], ...]
 
 
-def _net_label(net: str, ports: frozenset[str]) -> str:
+def net_class(net: str, ports: Collection[str]) -> str:
+    """What a net is to the outside: a supply by name, ``port ROLE``, ``port`` where no role is told, or ``net``."""
     if net in SUPPLY_NETS:
         return net
     if net not in ports:
@@ -53,13 +54,13 @@ def _graph(netlist: Netlist, *, merge_parallel: bool, net_label: Callable[[str],
     """The bipartite graph. With `merge_parallel`, devices of one kind on the same nets are one node with a count."""
     ports = frozenset(netlist.ports)
     index = {net: position for position, net in enumerate(netlist.nets)}
-    labels = [net_label(net) if net_label else _net_label(net, ports) for net in netlist.nets]
+    labels = [net_label(net) if net_label else net_class(net, ports) for net in netlist.nets]
     colours = [_digest(label.encode()) for label in labels]
     edges: list[list[tuple[int, int]]] = [[] for _ in colours]
     wirings: list[tuple[str, tuple[tuple[int, str], ...]]] = []
     for device in netlist.devices:
         pins: dict[int, list[str]] = defaultdict(list)
-        for pin, net in zip(_PIN_CLASSES[device.kind], device.nets, strict=True):
+        for pin, net in zip(PIN_CLASSES[device.kind], device.nets, strict=True):
             pins[index[net]].append(pin)
         wirings.append((device.kind, tuple(sorted((net, "+".join(sorted(names))) for net, names in pins.items()))))
     counted = Counter(wirings).items() if merge_parallel else [(wiring, 1) for wiring in wirings]
@@ -107,13 +108,13 @@ def device_colours(netlist: Netlist, net_label: Callable[[str], str], most_round
     return {device.name: colours[len(netlist.nets) + place] for place, device in enumerate(netlist.devices)}
 
 
-def wl_labels(netlist: Netlist, depth: int = 3) -> Counter[int]:
+def wl_labels(netlist: Netlist, depth: int = 3, net_label: Callable[[str], str] | None = None) -> Counter[int]:
     """The Weisfeiler-Leman labels of every device and net after 0 to `depth` rounds, with their counts.
 
     Labels are below 2**63 and the same on every machine; equal circuits have equal counters. The overlap of two
-    counters is a measure of likeness.
+    counters is a measure of likeness. `net_label` says which nets are alike at first, `net_class` when absent.
     """
-    graph = _graph(netlist, merge_parallel=False)
+    graph = _graph(netlist, merge_parallel=False, net_label=net_label)
     colours = list(graph.colours)
     labels = Counter(colours)
     for _ in range(depth):
@@ -126,6 +127,15 @@ def canonical_hash(netlist: Netlist) -> str:
     """32 hex digits that equal circuits share. Different circuits nearly always differ; `are_isomorphic` settles it."""
     graph = _graph(netlist, merge_parallel=True)
     return _hash_of(_stable_colours(graph))
+
+
+def wiring_hash(netlist: Netlist) -> str:
+    """Like `canonical_hash`, with ports seen as nets like any other: what a circuit calls its ports does not count."""
+    return _hash_of(_stable_colours(_graph(netlist, merge_parallel=True, net_label=_supply_or_net)))
+
+
+def _supply_or_net(net: str) -> str:
+    return net if net in SUPPLY_NETS else "net"
 
 
 def _hash_of(colours: Iterable[int]) -> str:
@@ -190,32 +200,3 @@ def _is_exact_match(first: nx.Graph, second: nx.Graph) -> bool:
         edge_match=nx.isomorphism.categorical_edge_match("pins", None),
     )
     return bool(matcher.is_isomorphic())
-
-
-@dataclass
-class TwinIndex:
-    """Circuits by canonical hash, to ask whether one like it is already known. Names are the caller's."""
-
-    _known: dict[str, list[tuple[str, Netlist]]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, name: str, netlist: Netlist) -> None:
-        """`netlist` is known under `name`."""
-        self._known[canonical_hash(netlist)].append((name, netlist))
-
-    def find(self, netlist: Netlist) -> str | None:
-        """The name of the first known circuit that is isomorphic to `netlist`, or None."""
-        for name, known in self._known.get(canonical_hash(netlist), ()):
-            if are_isomorphic(netlist, known):
-                return name
-        return None
-
-
-def deduplicate(circuits: Iterable[CorpusCircuit]) -> tuple[CorpusCircuit, ...]:
-    """The circuits without those that are isomorphic to an earlier one, order kept."""
-    index = TwinIndex()
-    kept = []
-    for circuit in circuits:
-        if index.find(circuit.netlist) is None:
-            index.add(circuit.id, circuit.netlist)
-            kept.append(circuit)
-    return tuple(kept)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.analog.kinds import CIRCUIT_TYPES, KINDS
+from app.analog.kinds import CIRCUIT_TYPES, KINDS, SUPPLY_NETS
 from app.analog.netlist import Netlist
 from app.analog.repair import DraftDevice, Repaired, RepairReport, repair
 from app.analog.spice import parse_spice
@@ -44,6 +44,9 @@ _SECTION_TYPES = (
     (r"converters$", "adc_dac"),
 )
 
+#: `source` of a circuit that ships with the project.
+ARCHETYPES = "archetypes"
+
 _DEVICE_LINE = re.compile(r"\s*(\S+)\s*\(([^()]*)\)\s*(\S+)\s*")
 
 
@@ -59,10 +62,15 @@ class CorpusCircuit:
 
 @dataclass(frozen=True)
 class AnalogCorpus:
-    """The circuits that survived repair, in the corpus's order, and what was done to get there."""
+    """The circuits that survived repair, in the corpus's order, and what was done to get there.
+
+    `cells` are the op-amps that are known to be part of a circuit, by the circuit's id, repaired alike; in them the
+    wires to the rest of the circuit have lost their far ends.
+    """
 
     circuits: tuple[CorpusCircuit, ...]
     report: RepairReport
+    cells: Mapping[str, Netlist]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class _Drawing:
     source: str
     ports: tuple[str, ...]
     text: str
+    cell: str | None
 
 
 def read_analoggenie(path: Path) -> AnalogCorpus:
@@ -89,13 +98,17 @@ def read_analoggenie(path: Path) -> AnalogCorpus:
     """
     report = RepairReport()
     circuits = []
+    cells = {}
     for drawing in _drawings(path):
-        outcome = _repaired(drawing)
+        outcome = _repaired(drawing.text, drawing.ports)
         report.note(drawing.id, outcome)
         if outcome.netlist is not None:
             circuit_type = drawing.type if drawing.type in CIRCUIT_TYPES else "other"
             circuits.append(CorpusCircuit(drawing.id, circuit_type, outcome.netlist, drawing.source))
-    return AnalogCorpus(tuple(circuits), report)
+            cell = _repaired(drawing.cell, SUPPLY_NETS).netlist if drawing.cell else None
+            if cell is not None:
+                cells[drawing.id] = cell
+    return AnalogCorpus(tuple(circuits), report, cells)
 
 
 def read_archetypes(path: Path | None = None) -> tuple[CorpusCircuit, ...]:
@@ -120,7 +133,7 @@ def read_archetypes(path: Path | None = None) -> tuple[CorpusCircuit, ...]:
         if outcome.netlist is None or outcome.mends:
             what = outcome.dropped or ", ".join(outcome.mends)
             raise InvalidInput(f"archetype {name} is not fit for a corpus: {what}")
-        circuits.append(CorpusCircuit(name, circuit_type, outcome.netlist, "archetypes"))
+        circuits.append(CorpusCircuit(name, circuit_type, outcome.netlist, ARCHETYPES))
     if not circuits:
         raise CorpusMissing(f"no archetypes in {folder}; install the project again, its data folder is incomplete")
     return tuple(circuits)
@@ -147,9 +160,11 @@ def _from_json_lines(path: Path) -> Iterator[_Drawing]:
                 row = json.loads(line)
                 if not (isinstance(row["netlist"], str) and isinstance(row["ports"], list)):
                     raise TypeError("netlist has to be text and ports a list")
-                yield _Drawing(
-                    str(row["id"]), row["type"], row["source"] or "AnalogGenie", tuple(row["ports"]), row["netlist"]
-                )
+                cell = row.get("opamp_netlist")
+                if not isinstance(cell, str | None):
+                    raise TypeError("opamp_netlist has to be text")
+                source = row["source"] or "AnalogGenie"
+                yield _Drawing(str(row["id"]), row["type"], source, tuple(row["ports"]), row["netlist"], cell)
             except (ValueError, KeyError, TypeError) as error:
                 what = f"{type(error).__name__}: {error}"
                 raise InvalidInput(
@@ -160,19 +175,24 @@ def _from_json_lines(path: Path) -> Iterator[_Drawing]:
 def _from_folders(folder: Path) -> Iterator[_Drawing]:
     sections = _read_sections(folder / "data_categorization.md")
     for entry in sorted((e for e in folder.iterdir() if e.name.isdecimal()), key=lambda e: int(e.name)):
-        netlist = entry / f"{entry.name}.cir"
-        port_list = entry / f"Port{entry.name}.txt"
-        if not netlist.is_file():
+        text = _text_of(entry / f"{entry.name}.cir")
+        if text is None:
             continue
-        ports = port_list.read_text(encoding="utf-8", errors="replace") if port_list.is_file() else ""
+        ports = _text_of(entry / f"Port{entry.name}.txt") or ""
         circuit_type, source = sections.get(int(entry.name), (None, "AnalogGenie"))
         yield _Drawing(
             entry.name,
             circuit_type,
             source,
             tuple(ports.replace(",", " ").split()),
-            netlist.read_text(encoding="utf-8", errors="replace"),
+            text,
+            _text_of(entry / f"Opamp{entry.name}.cir"),
         )
+
+
+def _text_of(path: Path) -> str | None:
+    """What the file says, or None where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
 
 def _read_sections(path: Path) -> dict[int, tuple[str | None, str]]:
@@ -200,10 +220,10 @@ def _section_type(section: str) -> str:
     return "other"
 
 
-def _repaired(drawing: _Drawing) -> Repaired:
+def _repaired(text: str, ports: Iterable[str]) -> Repaired:
     devices: list[DraftDevice] = []
     names: Counter[str] = Counter()
-    for line in drawing.text.splitlines():
+    for line in text.splitlines():
         if not line.strip() or line.lstrip().startswith(("//", "*")):
             continue
         match = _DEVICE_LINE.fullmatch(line)
@@ -218,7 +238,7 @@ def _repaired(drawing: _Drawing) -> Repaired:
             return Repaired(None, Counter(), "wrong number of pins")
         names[match[1]] += 1
         devices.append((kind, tuple(nets)))
-    outcome = repair(devices, drawing.ports)
+    outcome = repair(devices, ports)
     duplicates = sum(count - 1 for count in names.values())
     if duplicates:
         outcome.mends["duplicate_name_renamed"] += duplicates

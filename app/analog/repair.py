@@ -81,13 +81,14 @@ class RepairReport:
         """The report for a terminal; long lists of ids are cut."""
         lines = [f"{self.kept} of {self.read} circuits kept"]
         for name, ids in sorted(self.mended.items()):
-            lines.append(f"  mended  {name}: {self.mends[name]} times in {len(ids)} circuits ({_some(ids)})")
+            lines.append(f"  mended  {name}: {self.mends[name]} times in {len(ids)} circuits ({some_of(ids)})")
         for name, ids in sorted(self.dropped.items()):
-            lines.append(f"  dropped {name}: {len(ids)} circuits ({_some(ids)})")
+            lines.append(f"  dropped {name}: {len(ids)} circuits ({some_of(ids)})")
         return "\n".join(lines)
 
 
-def _some(ids: Sequence[str], shown: int = 8) -> str:
+def some_of(ids: Sequence[str], shown: int = 8) -> str:
+    """The first few ids for a line of text."""
     return ", ".join(ids[:shown]) + (", ..." if len(ids) > shown else "")
 
 

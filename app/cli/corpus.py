@@ -33,31 +33,32 @@ def add_to(app: typer.Typer) -> None:
 def analog(
     context: typer.Context,
     source: Annotated[
-        Path, typer.Option("--source", help="A clone of AnalogGenie's repository, or its JSON Lines form.")
-    ],
+        Path | None,
+        typer.Option("--source", help="AnalogGenie's repository or JSON Lines; the archetypes alone when absent."),
+    ] = None,
     output: Target = None,
     as_json: o.AsJson = False,
 ) -> int:
-    """Read the AnalogGenie data set, repair what can be repaired, and report what was done."""
-    from app.analog.corpus import read_analoggenie
+    """Read, repair, merge, type and split the circuits that the analog models learn from, and report what was done."""
+    from app.analog.dataset import read_dataset
     from app.analog.spice import write_spice
     from app.cli.rows import opened_for_text
 
-    corpus = read_analoggenie(source)
+    dataset = read_dataset(source)
     if output is not None:
+        held_out = {circuit.split_class for circuit in dataset.held_out}
         with opened_for_text(output) as stream:
-            for circuit in corpus.circuits:
+            for circuit in dataset.circuits:
                 row = {
-                    "id": circuit.id,
-                    "type": circuit.type,
-                    "source": circuit.source,
-                    "netlist": write_spice(circuit.netlist),
-                }
+                    "id": circuit.id, "type": circuit.type, "source": circuit.source,
+                    "side": "held_out" if circuit.split_class in held_out else "training",
+                    "split_class": circuit.split_class, "netlist": write_spice(circuit.netlist),
+                }  # fmt: skip
                 stream.write(json.dumps(row) + "\n")
     if as_json:
-        write_document({"circuits": len(corpus.circuits), "report": corpus.report.as_json()})
+        write_document({"circuits": len(dataset.circuits), "report": dataset.report.as_json()})
     else:
-        say(corpus.report.as_text())
+        say(dataset.report.as_text())
     return DONE
 
 

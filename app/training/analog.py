@@ -1,27 +1,31 @@
-"""Training the analog generator: corpus circuits as sentences of device lines, split by isomorphism class."""
+"""Training the analog generator: circuits of the data set as sentences, split by its classes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from app.analog.canonical import canonical_hash
-from app.analog.corpus import CorpusCircuit, read_analoggenie, read_archetypes
+from app.analog.corpus import ARCHETYPES
+from app.analog.dataset import DatasetCircuit, read_dataset
 from app.analog.netlist import Netlist
 from app.training.sentences import Example
 
 
-def read_circuits(source: Path | None) -> tuple[tuple[CorpusCircuit, ...], str]:
-    """The corpus circuits and a sentence on where they are from; the shipped archetypes where no source is given."""
-    if source is None:
-        circuits = read_archetypes()
-        return circuits, f"{len(circuits)} archetypes of data/archetypes"
-    corpus = read_analoggenie(source)
-    return (
-        corpus.circuits,
-        f"AnalogGenie data set, {len(corpus.circuits)} of {corpus.report.read} circuits after repair",
-    )
+def read_circuits(source: Path | None) -> tuple[tuple[DatasetCircuit, ...], str]:
+    """The circuits of the data set and a sentence on where they are from; archetypes alone where no source is given."""
+    dataset = read_dataset(source)
+    archetypes = sum(circuit.source == ARCHETYPES for circuit in dataset.circuits)
+    told = f"{archetypes} archetypes of data/archetypes"
+    repair = dataset.report.repair
+    if repair is not None:
+        read = len(dataset.circuits) - archetypes
+        told = (
+            f"{read} circuits of the AnalogGenie data set ({repair.read} read), repaired and merged, "
+            f"with the op-amps in them; {told}"
+        )
+    return dataset.circuits, told
 
 
-def examples(circuits: tuple[CorpusCircuit, ...]) -> list[Example[Netlist]]:
-    """Each circuit with its type; isomorphic circuits share a split class."""
-    return [Example(circuit.netlist, circuit.type, canonical_hash(circuit.netlist)) for circuit in circuits]
+def examples(circuits: Iterable[DatasetCircuit]) -> list[Example[Netlist]]:
+    """Each circuit with its type and its split class."""
+    return [Example(circuit.netlist, circuit.type, circuit.split_class) for circuit in circuits]

@@ -57,13 +57,13 @@ bench: setup $(VENV)/.bench ## our engine beside Hugging Face generate and an un
 docs: setup ## the docs' commands, links and tables are compared to the code
 	$(BIN)/python -m pytest -q tests/test_house_docs.py
 
-# SOURCE is the corpus; RESUME=1 goes on with a run that was interrupted.
-TRAINING = $(if $(SOURCE),--source $(SOURCE)) $(if $(RESUME),--resume)
+# SOURCE is the corpus; RECIPE is cpu (two cores, hours), gpu, or a file; RESUME=1 goes on with a run that was interrupted.
+TRAINING = $(if $(SOURCE),--source $(SOURCE)) $(if $(RECIPE),--recipe $(RECIPE)) $(if $(RESUME),--resume)
 
-train-analog: setup ## train the analog model by its committed recipe (SOURCE, RESUME)
+train-analog: setup ## train the analog model by its committed recipe (SOURCE, RECIPE, RESUME)
 	$(BIN)/josephson train analog $(TRAINING)
 
-train-quantum: setup ## train the quantum model by its committed recipe (SOURCE, RESUME)
+train-quantum: setup ## train the quantum model by its committed recipe (SOURCE, RECIPE, RESUME)
 	$(BIN)/josephson train quantum $(TRAINING)
 
 clean: ## caches and build products, not .venv

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.benchmarks.engine import llama_twin
-from app.nn.decoder import Decoder, DecoderConfig, rotary_table, rotate
+from app.nn.decoder import Decoder, DecoderConfig, Dropout, own_sentence_mask, plain_attention, rotary_table, rotate
 from app.nn.taps import Taps, record
 from tests.tiny_models import tiny_decoder
 
@@ -51,6 +51,63 @@ def test_a_later_token_does_not_change_earlier_scores():
 def test_rows_of_a_batch_do_not_see_each_other():
     network, ids = tiny_decoder(VOCAB), some_ids(4)
     torch.testing.assert_close(network(ids)[1:2], network(ids[1:2]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_a_sentence_scores_the_same_whoever_shares_its_row(kv_heads: int):
+    network = tiny_decoder(VOCAB, heads=4, kv_heads=kv_heads)
+    rows = some_ids(2, 12)
+    cuts = ((5, 4, 3), (1, 9, 2))
+    positions = torch.tensor([[n for length in lengths for n in range(length)] for lengths in cuts])
+    packed = network(rows, positions=positions)
+    for row, lengths, scores in zip(rows, cuts, packed, strict=True):
+        alone = [network(part[None])[0] for part in row.split(lengths)]
+        torch.testing.assert_close(scores, torch.cat(alone), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_attention_by_products_is_what_the_fused_kernel_gives(kv_heads: int):
+    torch.manual_seed(0)
+    queries = torch.randn(3, 4, 11, 8)
+    keys, values = torch.randn(3, kv_heads, 11, 8), torch.randn(3, kv_heads, 11, 8)
+    fused = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True)
+    torch.testing.assert_close(plain_attention(queries, keys, values, None), fused, rtol=0, atol=1e-5)
+    mask = own_sentence_mask(torch.tensor([[0, 1, 2, 3, 4, 5, 0, 1, 2, 0, 1]] * 3))
+    fused = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, enable_gqa=True)
+    torch.testing.assert_close(plain_attention(queries, keys, values, mask), fused, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_learning_in_bfloat16_sees_the_scores_that_sampling_sees(is_packed: bool):
+    network, ids = tiny_decoder(VOCAB, heads=4, kv_heads=1), some_ids(4, 12)
+    positions = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4]] * 4) if is_packed else None
+    with torch.autocast("cpu", torch.bfloat16):
+        learning = network(ids, positions=positions)
+        with torch.no_grad():
+            sampling = network(ids, positions=positions)
+    assert learning.requires_grad
+    torch.testing.assert_close(learning, sampling, rtol=0, atol=0.06 * float(sampling.abs().max()))
+
+
+def test_dropout_zeroes_its_share_and_keeps_the_mean():
+    dropout, ones = Dropout(0.1), torch.ones(500, 401, requires_grad=True)
+    torch.manual_seed(0)
+    dropped = dropout(ones)
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.1, abs=0.005)
+    assert float(dropped.detach().mean()) == pytest.approx(1.0, abs=0.005)
+    torch.autograd.backward(dropped.sum())
+    assert ones.grad is not None
+    assert torch.equal(ones.grad, dropped.detach())
+    assert not torch.equal(dropout(ones), dropped)
+    assert torch.equal(dropout.eval()(ones), ones)
+    assert torch.equal(Dropout(0.001)(ones), ones)
+
+
+def test_the_network_is_one_graph_for_a_compiler():
+    network, ids = tiny_decoder(VOCAB), some_ids()
+    positions = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3]] * 2)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(ids, positions=positions), network(ids, positions=positions), rtol=0, atol=1e-5)
 
 
 def test_the_order_of_earlier_tokens_matters():

@@ -15,14 +15,24 @@ PATIENCE_S = 2.0
 
 
 class ProgressBar:
-    """Counts towards `total`. Shows nothing before `patience_s`, and nothing where standard error is no terminal."""
+    """Counts towards `total`. Shows nothing before `patience_s`, and nothing where standard error is no terminal.
+
+    `tells_time` puts an estimate of the time that is left beside the count, where the notes have none.
+    """
 
     def __init__(
-        self, label: str, total: int | None, *, is_shown: bool | None = None, patience_s: float = PATIENCE_S
+        self,
+        label: str,
+        total: int | None,
+        *,
+        is_shown: bool | None = None,
+        patience_s: float = PATIENCE_S,
+        tells_time: bool = True,
     ) -> None:
         self._label = label
         self._total = total
-        self._is_shown = sys.stderr.isatty() if is_shown is None else is_shown
+        self.is_shown = sys.stderr.isatty() if is_shown is None else is_shown
+        self._tells_time = tells_time
         self._patience_s = patience_s
         self._started = time.monotonic()
         self._done = 0
@@ -43,7 +53,7 @@ class ProgressBar:
         self._done = done
         self._total = self._total if total is None else total
         if self._bar is None:
-            if not self._is_shown or time.monotonic() - self._started < self._patience_s:
+            if not self.is_shown or time.monotonic() - self._started < self._patience_s:
                 return
             self._open()
         assert self._bar is not None
@@ -59,8 +69,9 @@ class ProgressBar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"), console=Console(file=sys.stderr, force_terminal=True), transient=True,
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            *([TimeRemainingColumn()] if self._tells_time else []), TextColumn("{task.fields[note]}"),
+            console=Console(file=sys.stderr, force_terminal=True), transient=True,
         )  # fmt: skip
         self._task = self._bar.add_task(self._label, total=self._total, note="")
         self._bar.start()

@@ -7,9 +7,10 @@ identity hash (isomorphism class, skeleton). The index keeps hashes only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -63,18 +64,38 @@ class TrainingIndex:
             identities, table[:, 0].astype(np.uint32), table[:, 1].astype(np.uint32), table[:, 2].astype(np.uint8)
         )
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The index as named arrays."""
+        return {
+            "identities": np.array(self._identities, dtype=np.str_), "labels": self._labels, "owners": self._owners,
+            "counts": self._counts,
+        }  # fmt: skip
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> TrainingIndex:
+        """The index that `arrays` described; KeyError or ValueError where they are of something else."""
+        return cls(arrays["identities"].tolist(), arrays["labels"], arrays["owners"], arrays["counts"])
+
+    def keeping(self, rows: Sequence[int]) -> TrainingIndex:
+        """The index of these training circuits alone, in ascending order of row."""
+        new_number = np.full(len(self), -1)
+        new_number[list(rows)] = np.arange(len(rows))
+        owners = new_number[self._owners]
+        kept = owners >= 0
+        identities = [self._identities[row] for row in rows]
+        return TrainingIndex(identities, self._labels[kept], owners[kept].astype(np.uint32), self._counts[kept])
+
     def save(self, path: Path) -> None:
         """One compressed file."""
-        np.savez_compressed(
-            path, identities=np.array(self._identities), labels=self._labels, owners=self._owners, counts=self._counts
-        )
+        with path.open("wb") as file:
+            np.savez_compressed(file, **self.arrays())  # type: ignore[arg-type]  # no key is savez's own allow_pickle
 
     @classmethod
     def load(cls, path: Path) -> TrainingIndex:
         """What `save` wrote; ModelDamaged where it cannot be read."""
         try:
             with np.load(path, allow_pickle=False) as data:
-                return cls(data["identities"].tolist(), data["labels"], data["owners"], data["counts"])
+                return cls.of_arrays(data)
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise ModelDamaged(f"model {path.parent.name}: {path.name} cannot be read ({error})") from error
 

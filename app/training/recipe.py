@@ -7,6 +7,8 @@ from typing import Any
 
 from app.errors import InvalidRequest
 from app.recipes import read_recipe_table
+from app.resources import data_path
+from app.split import HELD_OUT_SHARE
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,10 @@ class NetworkShape:
 class Recipe:
     """One recipe. `tokens` counts real tokens seen, padding excluded; the learning rate warms up over
     `warmup_tokens`, stays, and falls linearly to zero over the last `decay_share` of the tokens.
+
+    `packed` fills rows with whole sentences instead of padding rows of similar sentences. `compile` compiles the
+    network, for which every batch is packed to one shape. `loaders` processes draw batches ahead, with no effect on
+    them. `file` is where the recipe was read from.
     """
 
     kind: str
@@ -41,33 +47,62 @@ class Recipe:
     gradient_clip: float = 1.0
     ema_tokens: int = 1_000_000
     label_exponent: float = 0.5
-    held_out_share: float = 0.05
+    held_out_share: float = HELD_OUT_SHARE
     seed: int = 1
     precision: str = "bfloat16"
+    packed: bool = False
+    compile: bool = False
+    loaders: int = 0
     network: NetworkShape = field(default_factory=NetworkShape)
+    file: str = field(default="", compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers for the model's configuration file."""
         return asdict(self)
 
 
-def read_recipe(kind: str, name_or_path: str | None = None) -> Recipe:
-    """The recipe of that name in data/recipes/ (default: the kind's own), or of a file given by path.
+def read_recipe(kind: str, name_or_path: str = "cpu") -> Recipe:
+    """The kind's recipe of that name (``cpu`` is data/recipes/KIND-cpu.toml), or of a file given by path.
 
     Raises:
         UnknownName: there is no such recipe.
-        InvalidRequest: the file is not TOML, has an unknown key, lacks one, or is a recipe of another kind.
+        InvalidRequest: the file is not TOML, has an unknown key or value, lacks a key, or is of another kind.
     """
-    table, where = read_recipe_table(name_or_path or kind)
-    network = table.pop("network", {})
-    for keys, known in ((table, fields(Recipe)), (network, fields(NetworkShape))):
-        for key in keys:
-            if key not in {f.name for f in known}:
-                raise InvalidRequest(f"{where}: unknown key {key!r}")
+    own = f"{kind}-{name_or_path}"
+    table, where = read_recipe_table(own if data_path("recipes", f"{own}.toml").is_file() else name_or_path)
     for key in ("kind", "name", "language", "tokens"):
         if key not in table:
             raise InvalidRequest(f"{where}: key {key!r} is missing")
-    recipe = Recipe(**table, network=NetworkShape(**network))
-    if recipe.kind != kind:
-        raise InvalidRequest(f"{where} is a recipe for {recipe.kind}, not for {kind}")
+    if table["kind"] != kind:
+        raise InvalidRequest(f"{where} is a recipe for {table['kind']}, not for {kind}")
+    network = table.pop("network", {})
+    _check_values(where, table, Recipe)
+    _check_values(where, network, NetworkShape)
+    recipe = Recipe(**table, network=NetworkShape(**network), file=where)
+    shape = recipe.network
+    if shape.width % shape.heads or shape.heads % shape.kv_heads or shape.width // shape.heads % 2:
+        raise InvalidRequest(
+            f"{where}: a width of {shape.width} does not divide into {shape.heads} heads of even width, "
+            f"or these into {shape.kv_heads} kv_heads"
+        )
+    if recipe.compile and not recipe.packed:
+        raise InvalidRequest(f"{where}: compile = true needs packed = true, for padded batches differ in shape")
     return recipe
+
+
+_TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+
+#: Sizes and counts that must be 1 at least; other numbers may be 0.
+_POSITIVE = ("tokens", "batch_tokens", "context", "ema_tokens", "width", "layers", "heads", "kv_heads", "mlp_width")
+
+
+def _check_values(where: str, table: dict[str, Any], recipe: type[Recipe | NetworkShape]) -> None:
+    """Every key is one of the recipe's and has a value of its type and range, else InvalidRequest."""
+    known = {f.name: str(f.type) for f in fields(recipe) if f.name != "file"}
+    for key, value in table.items():
+        if key not in known:
+            raise InvalidRequest(f"{where}: unknown key {key!r}")
+        if type(value) not in _TYPES[known[key]]:
+            raise InvalidRequest(f"{where}: {key} = {value!r} is no {known[key]}")
+        if isinstance(value, int | float) and value < (key in _POSITIVE):
+            raise InvalidRequest(f"{where}: {key} = {value!r} is too small")

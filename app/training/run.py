@@ -1,111 +1,162 @@
-"""From a recipe and a corpus to a model folder: read, split, train, save, index what was seen."""
+"""From a recipe and a prepared corpus to a model folder: train, save, index what was seen. Torch and numpy are enough,
+but for the weights' file, which needs safetensors.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
-import shlex
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from app.analog.canonical import canonical_hash, wl_labels
-from app.errors import InvalidRequest
-from app.inference.checkpoint import save_checkpoint, seal
-from app.measures.novelty import TrainingIndex
-from app.quantum.skeleton import ngram_labels, skeleton_hash
-from app.tokens._base import languages
-from app.training import analog, quantum
+from app.errors import InvalidRequest, Unavailable
+from app.training.prepared import Prepared
 from app.training.recipe import Recipe
-from app.training.sentences import Example, SentenceStream, split
-from app.training.trainer import Progress, Trainer, TrainingResult
+from app.training.sentences import SentenceStream
+from app.training.trainer import SAVE_EVERY_S, STATE_NAME, Progress, Trainer, TrainingResult
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What to train, on what, where to.
+    """How to train and where to.
 
-    `source` is a corpus folder, or None for what the project ships or rebuilds. `work` keeps the resumable state;
-    `output` becomes the model folder. `seconds` ends the call early with the state saved.
+    `work` keeps the resumable state, saved every `save_every_s`; `output` becomes the model folder. `seconds` ends the
+    call early with the state saved. `loaders` processes draw batches ahead. `command` is what the model's configuration
+    says it was made by.
     """
 
     recipe: Recipe
-    source: Path | None
     work: Path
     output: Path
     device: str = "cpu"
     threads: int = 1
+    loaders: int = 0
     seconds: float | None = None
+    save_every_s: float = SAVE_EVERY_S
+    command: str = ""
 
 
-def read_examples(kind: str, source: Path | None) -> tuple[list[Example[Any]], str]:
-    """The corpus of a kind with its split classes, and a sentence on where it is from."""
-    if kind == "analog":
-        circuits, told = analog.read_circuits(source)
-        return analog.examples(circuits), told
-    if kind == "quantum":
-        programs, told = quantum.read_programs(source)
-        return quantum.examples(programs), told
-    raise InvalidRequest(f"no training for kind {kind!r}; known: analog, quantum")
+def check_state(work: Path, is_resumed: bool, state: str = STATE_NAME) -> None:
+    """A run starts in an empty work folder and goes on in one that has a `state` file, else InvalidRequest."""
+    has_state = (work / state).exists()
+    if has_state and not is_resumed:
+        raise InvalidRequest(
+            f"{work} holds the state of a run; go on with it by --resume, or name another folder by --work"
+        )
+    if is_resumed and not has_state:
+        raise InvalidRequest(
+            f"{work} holds no state of a run to go on from; leave --resume out, or name its folder by --work"
+        )
 
 
-def training_index(kind: str, examples: list[Example[Any]]) -> TrainingIndex:
-    """The novelty index of training circuits."""
-    if kind == "analog":
-        return TrainingIndex.build((canonical_hash(e.circuit), wl_labels(e.circuit)) for e in examples)
-    return TrainingIndex.build((skeleton_hash(e.circuit), ngram_labels(e.circuit)) for e in examples)
+def train(
+    run: TrainingRun,
+    prepared: Prepared,
+    report: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainingResult | None:
+    """The model folder holds a trained model with its index; None when `seconds` ran out or `stop` said so first (call
+    again).
 
-
-def train(run: TrainingRun, report: Callable[[Progress], None] | None = None) -> TrainingResult | None:
-    """The model folder holds a trained model with its index; None when `seconds` ran out first (call again)."""
-    recipe = run.recipe
+    Raises:
+        InvalidRequest: the recipe is for another corpus, nothing in the corpus can be trained on, or the state in the
+            work folder is of another run.
+        Unavailable: there is no such accelerator, a folder cannot be written to, or safetensors is not installed, in
+            which case the state is saved.
+    """
+    recipe, about = run.recipe, prepared.about
+    _check_recipe(recipe, prepared)
+    if run.device == "cuda" and not torch.cuda.is_available():
+        raise Unavailable(
+            "no CUDA accelerator that this torch can use; train with --device cpu, or install torch for CUDA"
+        )
+    for folder in (run.work, run.output):
+        check_writable(folder)
     torch.set_num_threads(run.threads)
-    language = languages[recipe.language]
-    examples, told = read_examples(recipe.kind, run.source)
-    seen, unseen = split(examples, recipe.held_out_share)
-    stream = SentenceStream(seen, language.encode, context=recipe.context, label_exponent=recipe.label_exponent)
-    checks = SentenceStream(unseen, language.encode, context=recipe.context, label_exponent=recipe.label_exponent)
+    language = prepared.language
+    seen, unseen = (prepared.side(is_held_out=is_held_out) for is_held_out in (False, True))
+    stream, checks = (
+        SentenceStream(side, language.encode, context=recipe.context, label_exponent=recipe.label_exponent)
+        for side in (seen, unseen)
+    )
+    if not stream.rows:
+        raise InvalidRequest(f"no circuit to train on: {dict(stream.left_out)} of {len(seen)} were left out")
     held_out = checks.fixed(recipe.seed)
-    trainer = Trainer(recipe, stream, held_out, len(language.vocabulary), run.work, torch.device(run.device))
+    trainer = Trainer(
+        recipe, stream, held_out, len(language.vocabulary), run.work, torch.device(run.device), loaders=run.loaders,
+        save_every_s=run.save_every_s,
+    )  # fmt: skip
     if trainer.resume():
         log.info("resumed at %d tokens", trainer.tokens)
-    result = trainer.run(seconds=run.seconds, report=report)
+    result = trainer.run(seconds=run.seconds, report=report, stop=stop)
     if result is None:
         return None
     bits = result.held_out_nats / math.log(2) * sum(len(sentence) - 1 for sentence in held_out)
     facts = {
-        "corpus": told, "training_circuits": len(stream.examples), "held_out_circuits": len(checks.examples),
-        "left_out": dict(stream.left_out),
-        "split": "by isomorphism class" if recipe.kind == "analog" else "by skeleton",
+        "corpus": about.corpus, "training_circuits": len(stream.rows), "held_out_circuits": len(checks.rows),
+        "left_out": {**about.left_out, **stream.left_out}, "split": about.split,
         "recipe": recipe.as_json(), "tokens_seen": result.tokens, "seconds": round(result.seconds),
         "held_out_nats_per_token": round(result.held_out_nats, 4) if held_out else None,
-        "held_out_bits_per_unit": round(bits / _units(recipe.kind, checks.examples), 3) if held_out else None,
-        "unit": "device" if recipe.kind == "analog" else "statement", "history": result.history,
-        "command": _command(run),
+        "held_out_bits_per_unit": round(bits / unseen.units(checks.rows), 3) if held_out else None,
+        "unit": about.unit, "history": result.history, "command": run.command,
     }  # fmt: skip
-    save_checkpoint(run.output, result.network, language, name=recipe.name, kind=recipe.kind, training=facts)
-    training_index(recipe.kind, stream.examples).save(run.output / "training_index.npz")
-    seal(run.output)
-    (run.work / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    _write_model(run, prepared, stream.rows, result, facts)
     return result
 
 
-def _units(kind: str, examples: list[Example[Any]]) -> int:
-    """Devices or statements of the held-out circuits."""
-    if kind == "analog":
-        return sum(len(e.circuit.devices) for e in examples)
-    return sum(len(e.circuit.operations) for e in examples)
+def _check_recipe(recipe: Recipe, prepared: Prepared) -> None:
+    """The corpus was prepared for this recipe, else InvalidRequest."""
+    about = prepared.about
+    for what, ours, theirs in (
+        ("kind", recipe.kind, about.kind), ("language", recipe.language, about.language),
+        ("held_out_share", recipe.held_out_share, about.held_out_share),
+    ):  # fmt: skip
+        if ours != theirs:
+            raise InvalidRequest(
+                f"the corpus was prepared with {what} {theirs!r}, recipe {recipe.name} wants {ours!r}; prepare it anew"
+            )
 
 
-def _command(run: TrainingRun) -> str:
-    source = " --source DIR" if run.source else ""
-    return f"josephson train {shlex.quote(run.recipe.kind)}{source}"
+def check_writable(folder: Path) -> None:
+    """The folder can be made, or written to where it is there, else Unavailable; makes nothing."""
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if os.path.exists(each))
+    if not there.is_dir():
+        raise Unavailable(f"{folder} cannot be written to: {there} is a file; name another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise Unavailable(f"{folder} cannot be written to: no permission for {there}; name another folder")
+
+
+def _write_model(
+    run: TrainingRun, prepared: Prepared, rows: list[int], result: TrainingResult, facts: Mapping[str, Any]
+) -> None:
+    """The model folder is complete, and the facts are in the work folder; Unavailable where that cannot be."""
+    go_on = f"the finished run is in {run.work / STATE_NAME}, and --resume goes on from it"
+    try:
+        run.work.joinpath("facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        # Only here, since safetensors may be absent where training is all that is done.
+        from app.inference.checkpoint import save_checkpoint, seal
+
+        recipe = run.recipe
+        save_checkpoint(
+            run.output, result.network, prepared.language, name=recipe.name, kind=recipe.kind, training=facts
+        )
+        prepared.index.keeping(rows).save(run.output / "training_index.npz")
+        seal(run.output)
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"the weights cannot be written without the package {error.name!r}; {go_on}, here once the package is "
+            "installed, or on another machine that has it"
+        ) from error
+    except OSError as error:
+        raise Unavailable(f"{run.output} cannot be written ({error.strerror or error}); {go_on}") from error
 
 
 def shortened(recipe: Recipe, tokens: int | None) -> Recipe:

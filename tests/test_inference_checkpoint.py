@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from app.errors import ModelDamaged
-from app.inference.checkpoint import list_models, load_checkpoint, save_checkpoint, seal
+from app.inference.checkpoint import MEASURE, list_models, load_checkpoint, save_checkpoint, seal
 from app.tokens._base import languages
 from tests.tiny_models import save_tiny_model, tiny_decoder
 
@@ -71,6 +71,19 @@ def test_models_are_the_folders_with_a_configuration(folder: Path, tmp_path: Pat
     (tmp_path / "notes").mkdir()
     assert list_models(tmp_path) == ["another", "tiny"]
     assert list_models(tmp_path / "nowhere") == []
+
+
+def test_a_network_that_only_measures_is_no_model(folder: Path, tmp_path: Path):
+    measure = save_tiny_model(tmp_path, "analog", name="judge")
+    changed(measure, "config.json", kind=MEASURE)
+    assert list_models(tmp_path) == ["tiny"]
+
+
+def test_a_configuration_that_cannot_be_read_is_listed_so_that_loading_says_why(folder: Path, tmp_path: Path):
+    (folder / "config.json").write_text("[]")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "config.json").write_text("{")
+    assert list_models(tmp_path) == ["tiny", "torn"]
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "vocabulary.json", "config.json"])

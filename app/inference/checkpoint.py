@@ -26,6 +26,10 @@ from app.nn.decoder import Decoder, DecoderConfig
 from app.tokens._base import Language, languages
 
 FORMAT = 1
+
+#: The `kind` in the configuration of a network that judges circuits and generates none.
+MEASURE = "measure"
+
 _LARGEST_SHARD = 15_500_000
 _MANIFEST = "manifest.json"
 
@@ -87,8 +91,20 @@ def save_checkpoint(
 
 
 def list_models(folder: Path) -> list[str]:
-    """Names of the model folders in `folder`, in order; a folder is a model when it has a configuration."""
-    return sorted(path.parent.name for path in folder.glob("*/config.json"))
+    """Names of the folders of generators in `folder`, in order.
+
+    A folder is a model when it has a configuration, also one that cannot be read: loading it says why. A measure's
+    network is sealed and verified like a model, but generates nothing.
+    """
+    return sorted(path.parent.name for path in folder.glob("*/config.json") if not _is_measure(path))
+
+
+def _is_measure(config: Path) -> bool:
+    try:
+        about = _read_json(config)
+    except ModelDamaged:
+        return False
+    return isinstance(about, Mapping) and about.get("kind") == MEASURE
 
 
 def seal(folder: Path) -> None:

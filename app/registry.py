@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
@@ -15,7 +16,8 @@ Entry = TypeVar("Entry")
 class Registry(Mapping[str, Entry], Generic[Entry]):
     """Names to entries, filled by importing the modules of one package on first look-up.
 
-    Modules whose name starts with an underscore are machinery, not entries. Nothing is imported before someone asks.
+    Modules whose name starts with an underscore are machinery, not entries. Nothing is imported before someone asks;
+    who asks while another thread imports waits for all of them.
     """
 
     def __init__(self, what: str, package: str) -> None:
@@ -24,6 +26,8 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         self._package = package
         self._entries: dict[str, Entry] = {}
         self._is_filled = False
+        self._is_filling = False
+        self._lock = threading.RLock()
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
         """Decorator: the decorated object becomes the entry `name`. Two entries of one name are a defect."""
@@ -48,13 +52,23 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         del self._entries[name]
 
     def _fill(self) -> None:
-        if self._is_filled:
+        if not self._is_filled:
+            with self._lock:
+                self._fill_once()
+
+    def _fill_once(self) -> None:
+        """What the thread does that has the lock; a module that looks something up while it is imported comes again."""
+        if self._is_filled or self._is_filling:
             return
+        self._is_filling = True
+        try:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                if not module.name.startswith("_"):
+                    importlib.import_module(f"{self._package}.{module.name}")
+        finally:
+            self._is_filling = False
         self._is_filled = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{self._package}.{module.name}")
 
     def __getitem__(self, name: str) -> Entry:
         """The entry; raises UnknownName (which proposes the nearest name) where there is none."""

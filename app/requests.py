@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from app.analog.kinds import CIRCUIT_TYPES
 from app.errors import InvalidRequest, UnknownName
 from app.technologies._base import DEFAULT_TECHNOLOGY
+from app.validators._base import Rung
 
 #: Most rows of one job, and of one inline call.
 MAX_JOB_COUNT = 1_000_000
@@ -90,17 +91,39 @@ class GenerateRequest(JobRequest):
         """The model's name."""
         return self.model
 
+    @property
+    def rung(self) -> Rung:
+        """How far each circuit is checked."""
+        return "structure"
+
 
 class AnalogGenerateRequest(GenerateRequest):
     """Analog topologies of a type."""
 
     type: str | None = Field(None, max_length=64, description="A circuit type of GET /v1/families; any when absent.")
+    min_devices: int | None = Field(None, ge=1, le=255, description="Fewest devices a circuit may have.")
     max_devices: int | None = Field(None, ge=1, le=255, description="Most devices a circuit may have.")
     kinds: tuple[str, ...] | None = Field(None, max_length=16, description="Device kinds allowed; all when absent.")
     ports: tuple[str, ...] | None = Field(
         None, max_length=64, description="Ports that every circuit must have, e.g. VIN1."
     )
+    prefix: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TEXT_LENGTH,
+        description="SPICE element cards of at most 200 devices that every circuit begins with: complete this netlist.",
+    )
     include_deck: bool = Field(False, description="Each row also carries a deck that `ngspice -b` runs as written.")
+    checks: Rung = Field(
+        "operating_point",
+        description="How far each circuit is checked, cheapest first: structure (wiring rules), operating_point, "
+        "conduction (after a bounded bias search), function (of the row's own type, at a fixed budget of sizings).",
+    )
+
+    @property
+    def rung(self) -> Rung:
+        """`checks`."""
+        return self.checks
 
     def check_names(self) -> None:
         """The type is known, else UnknownName (kinds and ports are checked by the generator's language)."""
@@ -215,6 +238,26 @@ class AnalogValidateRequest(_Request):
     type: Name | None = Field(
         None, description="A circuit type: try on its testbenches whether some sizing does what it is for, too."
     )
+    checks: Rung | None = Field(
+        None,
+        description="How far it is checked, cheapest first: structure (wiring rules), operating_point, conduction "
+        "(after a bounded bias search), function. When absent: function where a type is given, else operating_point.",
+    )
+
+    @field_validator("checks")
+    @classmethod
+    def _fits_type(cls, checks: Rung | None, info: ValidationInfo) -> Rung | None:
+        has_type = info.data.get("type") is not None
+        if checks == "function" and not has_type:
+            raise PydanticCustomError("no_type", "the function is checked for a type; give the circuit's type too")
+        if checks not in (None, "function") and has_type:
+            raise PydanticCustomError("both_given", "a type asks for the function; leave one of type and checks out")
+        return checks
+
+    @property
+    def rung(self) -> Rung:
+        """How far the netlist is checked."""
+        return self.checks or ("operating_point" if self.type is None else "function")
 
 
 class QuantumValidateRequest(_Request):

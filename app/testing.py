@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from app.requests import AnalogSimulateRequest, GenerateRequest, JobRequest
+from app.validators._base import Rung
 from app.workshop import Row
 
 
@@ -76,7 +77,9 @@ class FakeWorkshop:
                 "timings": {"generate_s": self.delay_s},
             }  # fmt: skip
 
-    async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
+    async def validate(
+        self, kind: str, text: str, *, checks: Rung | None = None, function_of: str | None = None
+    ) -> Mapping[str, Any]:
         """Everything is fine."""
         return {"status": "ok", "findings": [], "facts": {"length": len(text)}}
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from app.requests import JobRequest
+from app.validators._base import Rung
 
 #: One result, ready for JSON: `{index, status, ...}` as docs/architecture.md lays down.
 Row = dict[str, Any]
@@ -66,10 +67,13 @@ class RowMaker(Protocol):
 class Workshop(RowMaker, Protocol):
     """Makes rows, checks texts, and says what there is. One per process."""
 
-    async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
+    async def validate(
+        self, kind: str, text: str, *, checks: Rung | None = None, function_of: str | None = None
+    ) -> Mapping[str, Any]:
         """``{status, findings: [...], facts: {...}}`` for a SPICE (kind ``analog``) or OpenQASM (``quantum``) text.
 
-        With `function_of`, a circuit type, it is also tried whether some sizing does what the type is for.
+        It is checked up to the rung `checks`; where absent, up to the operating point, or with `function_of`, a circuit
+        type, up to whether some sizing does what the type is for.
         Raises CircuitSyntaxError or LimitExceeded for a text outside the accepted grammar, UnknownName for the type.
         """
         ...

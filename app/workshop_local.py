@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,12 +49,16 @@ from app.simulators.processes import ProcessLimits, WorkerPool
 from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
 from app.testbenches._base import testbenches
 from app.testbenches._pool import simulation_pool
-from app.validators._base import Subject, ValidationTools, Verdict, validators
+from app.validators._base import Rung, Subject, ValidationTools, Verdict, validators
+from app.validators.ladder import Ladder
 from app.workshop import Row
 
 log = logging.getLogger(__name__)
 
 _QISKIT_S = 30.0
+
+#: Validators whose facts a row carries.
+_SHOWN_FACTS = ("operating_point", "conduction", "function")
 _RECYCLE_AFTER = 2_000
 
 
@@ -140,7 +144,7 @@ class LocalWorkshop:
             None if self._ngspice is None else OperatingPointSimulator(self._ngspice, technologies[DEFAULT_TECHNOLOGY])
         )
         benches = None if self._simulations is None else self._simulations.benches
-        self._tools = ValidationTools(simulator=simulator, qiskit=self._qiskit, benches=benches)
+        self._ladder = Ladder(ValidationTools(simulator=simulator, qiskit=self._qiskit, benches=benches))
         self._generator_of: dict[str, Generator[Any]] = {entry.kind: entry for entry in generators.values()}
         self.is_closed = False
 
@@ -263,19 +267,22 @@ class LocalWorkshop:
             for ticket in tickets:
                 engine.cancel(ticket)
 
-    async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
-        """The verdict of every validator of the kind; raises CircuitSyntaxError, LimitExceeded or UnknownName."""
+    async def validate(
+        self, kind: str, text: str, *, checks: Rung | None = None, function_of: str | None = None
+    ) -> Mapping[str, Any]:
+        """See `workshop.Workshop.validate`; raises CircuitSyntaxError, LimitExceeded or UnknownName."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._finishers, self._validate, kind, text, function_of)
+        rung = checks or ("operating_point" if function_of is None else "function")
+        return await loop.run_in_executor(self._finishers, self._validate, kind, text, rung, function_of)
 
-    def _validate(self, kind: str, text: str, function_of: str | None) -> Mapping[str, Any]:
+    def _validate(self, kind: str, text: str, rung: Rung, function_of: str | None) -> Mapping[str, Any]:
         if kind == "analog":
             parsed = parse_spice(text)
             subject, notes = Subject(text, netlist=parsed.netlist, function_of=function_of), parsed.notes
         else:
             read = read_qasm(text)
             subject, notes = Subject(text, program=read.program), read.notes
-        verdict = self.check(kind, subject)
+        verdict = self.check(subject, rung)
         findings = (*notes, *verdict.findings)
         return {
             "status": "invalid" if has_errors(findings) else "ok",
@@ -283,17 +290,9 @@ class LocalWorkshop:
             "facts": dict(verdict.facts),
         }
 
-    def check(self, kind: str, subject: Subject) -> Verdict:
-        """All validators of `kind` ("analog", "quantum") on one circuit; a check that follows an error is left out."""
-        findings: list[Finding] = []
-        facts: dict[str, Any] = {}
-        for name, validator in validators.items():
-            if validator.kind == kind and not has_errors(findings):
-                verdict = validator.check(subject, self._tools)
-                findings += verdict.findings
-                if verdict.facts:
-                    facts[name] = dict(verdict.facts)
-        return Verdict(tuple(findings), facts)
+    def check(self, subject: Subject, rung: Rung = "operating_point") -> Verdict:
+        """What the ladder of checks says of one circuit up to a rung; a check that follows an error is left out."""
+        return self._ladder.climb(subject, rung)
 
     def describe(self) -> Mapping[str, Any]:
         """Models, validators, technologies, testbenches and families."""
@@ -304,7 +303,8 @@ class LocalWorkshop:
         return {
             "models": models,
             "validators": [
-                {"name": name, "kind": entry.kind, "summary": entry.summary} for name, entry in validators.items()
+                {"name": name, "kind": entry.kind, "rung": entry.rung, "summary": entry.summary}
+                for name, entry in validators.items()
             ],
             "technologies": [describe_technology(entry) for entry in technologies.values()],
             "testbenches": [describe_testbench(entry) for entry in testbenches.values()],
@@ -398,13 +398,13 @@ class _Work:
         row: Row = dict(candidate.fields)
         if not self.request.validate_:
             return row | {"findings": []}
-        verdict = self.workshop.check(self.kind.partition(".")[0], candidate.subject)
+        subject = candidate.subject
+        if self.request.rung == "function":
+            subject = replace(subject, function_of=row["type"])
+        verdict = self.workshop.check(subject, self.request.rung)
         row["status"] = "ok" if verdict.is_valid else "invalid"
         row["findings"] = [finding.as_json() for finding in verdict.findings]
-        point = verdict.facts.get("operating_point")
-        if point:
-            row["operating_point"] = point
-        return row
+        return row | {name: verdict.facts[name] for name in _SHOWN_FACTS if name in verdict.facts}
 
 
 def _problem(error: Exception) -> dict[str, str]:

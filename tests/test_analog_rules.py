@@ -55,6 +55,18 @@ BROKEN = [
         "* ports: VB1 VB2\nR2 VB1 VB2",
     ),
     ("unconnected_port", "warning", "no pin is on port VB7", "* ports: VB7"),
+    (
+        "no_dc_path",
+        "warning",
+        "no direct current can reach net G, so its voltage is undefined",
+        "C1 VIN1 G\nM2 VOUT1 G VSS VSS nmos",
+    ),
+    (
+        "undriven_output",
+        "warning",
+        "port VOUT2 is an output and holds only gates, bulks and logic inputs, so nothing drives it",
+        "* ports: VOUT2\nM2 VOUT1 VOUT2 VSS VSS nmos",
+    ),
 ]
 
 

@@ -22,6 +22,7 @@ from app.cli.serve import check_host, is_loopback
 from app.errors import InvalidRequest, SimulatorCrashed
 from app.requests import AnalogGenerateRequest, GenerateRequest, JobRequest, QuantumGenerateRequest
 from app.testing import FakeWorkshop
+from app.validators._base import Rung
 from app.workshop import Row
 
 
@@ -90,7 +91,10 @@ def test_json_is_one_document_and_nothing_else(tmp_path: Path, capsys: pytest.Ca
             "--coupling-map '0-1-2,' is neither line, full nor pairs",
         ),
         (("generate", "analog", "--output", "/nowhere/out"), "--output: /nowhere/out cannot be written: No such file"),
+        (("generate", "analog", "--prefix", "/nowhere/b.cir"), "/nowhere/b.cir cannot be read: No such file"),
+        (("generate", "analog", "--min-devices", "256"), "--min-devices: Input should be less than or equal to 255"),
         (("validate", "analog", "/nowhere/a.cir"), "/nowhere/a.cir cannot be read: No such file"),
+        (("generate", "analog", "--checks", "all"), "--checks: Input should be 'structure', 'operating_point', "),
         (("generate", "analog", "--cuont", "3"), "No such option: --cuont"),
         (("generate", "analog", "--count", "many"), "Invalid value for '--count' / '-n'"),
         (("jobs", "show", "../secrets"), "'../secrets' is not the id of a job"),
@@ -167,7 +171,9 @@ def test_validate_prints_findings_and_an_invalid_circuit_is_status_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     class Strict(FakeWorkshop):
-        async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> dict[str, Any]:
+        async def validate(
+            self, kind: str, text: str, *, checks: Rung | None = None, function_of: str | None = None
+        ) -> dict[str, Any]:
             await asyncio.sleep(0)
             finding = {
                 "code": "floating_gate",
@@ -188,6 +194,33 @@ def test_validate_prints_findings_and_an_invalid_circuit_is_status_1(
     assert json.loads(capsys.readouterr().out)["status"] == "invalid"
 
 
+def test_validate_goes_as_far_as_it_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    class Telling(FakeWorkshop):
+        async def validate(
+            self, kind: str, text: str, *, checks: Rung | None = None, function_of: str | None = None
+        ) -> dict[str, Any]:
+            await asyncio.sleep(0)
+            return {"status": "ok", "findings": [], "facts": {"asked": [checks, function_of]}}
+
+    source = tmp_path / "a.cir"
+    source.write_text("R1 VIN1 VSS 1k\n")
+    for words, asked in (
+        ((), [None, None]),
+        (("--checks", "conduction"), ["conduction", None]),
+        (("--type", "opamp"), [None, "opamp"]),
+        (("--type", "opamp", "--checks", "function"), ["function", "opamp"]),
+    ):
+        assert run("validate", "analog", str(source), *words, workshop=Telling()) == 0
+        assert f"asked: {asked}" in capsys.readouterr().out
+    for words, sentence in (
+        (("--checks", "functoin"), "no check named 'functoin'; did you mean 'function'?"),
+        (("--checks", "function"), "--checks function needs the circuit's --type"),
+        (("--checks", "structure", "--type", "opamp"), "--type asks for more than --checks structure"),
+    ):
+        assert run("validate", "analog", str(source), *words, workshop=Telling()) == 2
+        assert sentence in capsys.readouterr().err
+
+
 def test_validate_reads_standard_input_and_refuses_what_is_too_long_or_not_text(tmp_path: Path):
     ask = [sys.executable, "-m", "app", "validate", "quantum", "-"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -205,7 +238,8 @@ def test_validate_reads_standard_input_and_refuses_what_is_too_long_or_not_text(
 def test_every_field_of_a_request_has_an_option_and_every_option_a_field(fields: Any, schema: type[GenerateRequest]):
     aliases = {field.alias or name for name, field in schema.model_fields.items()}
     filled = {"type_": "a", "family": "a", "kinds": "a", "ports": "a", "gate_set": "a", "coupling_map": "line",
-              "seed": 1, "max_devices": 1, "model": "a", "qubits": 1, "max_gates": 1}  # fmt: skip
+              "seed": 1, "min_devices": 1, "max_devices": 1, "prefix": __file__, "model": "a", "qubits": 1,
+              "max_gates": 1}  # fmt: skip
     accepted = fields.__code__.co_varnames[: fields.__code__.co_argcount]
     assert fields(**{name: value for name, value in filled.items() if name in accepted}).keys() == aliases
     assert schema.model_validate(fields()) == schema()

@@ -19,6 +19,7 @@ from app.requests import MAX_INLINE_COUNT, JobRequest
 from app.service.middleware import allowed_hosts
 from app.service.problems import PROBLEM_TYPES
 from app.settings import Settings
+from app.validators._base import Rung
 from app.workshop import Row
 from tests.running_service import NamedWorkshop, RunningService, running_service
 
@@ -92,6 +93,44 @@ def test_a_wrong_field_is_named_by_its_pointer(
     assert words in problem["detail"]
 
 
+def test_how_far_a_circuit_is_checked_is_a_rung_of_the_ladder(service: RunningService) -> None:
+    problem = service.problem(422, "POST", "/v1/analog/generate", json={"checks": "everything"})
+    assert problem["errors"][0]["pointer"] == "/checks"
+    assert "'structure', 'operating_point', 'conduction' or 'function'" in problem["errors"][0]["detail"]
+    assert service.json("POST", "/v1/analog/generate", json={"checks": "function", "count": 1})["circuits"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"checks": "function"}, "the function is checked for a type; give the circuit's type too"),
+        ({"checks": "structure", "type": "opamp"}, "a type asks for the function; leave one of type and checks out"),
+        ({"checks": "all"}, "Input should be 'structure', 'operating_point', 'conduction' or 'function'"),
+    ],
+)
+def test_the_check_of_a_netlist_goes_as_far_as_asked_and_a_type_asks_for_its_function(
+    tmp_path: Path, fields: dict[str, str], words: str
+) -> None:
+    class Telling(NamedWorkshop):
+        async def validate(
+            self, kind: str, text: str, *, checks: Rung | None = None, function_of: str | None = None
+        ) -> Mapping[str, Any]:
+            return {"status": "ok", "findings": [], "facts": {"checks": checks, "type": function_of}}
+
+    netlist = {"netlist": "R1 VIN1 VSS 1k"}
+    with running_service(tmp_path, Telling()) as service:
+        problem = service.problem(422, "POST", "/v1/analog/validate", json=netlist | fields)
+        assert problem["errors"] == [{"detail": words, "pointer": "/checks"}]
+        for asked, told in (
+            ({}, ("operating_point", None)),
+            ({"checks": "conduction"}, ("conduction", None)),
+            ({"type": "opamp"}, ("function", "opamp")),
+            ({"type": "opamp", "checks": "function"}, ("function", "opamp")),
+        ):
+            facts = service.json("POST", "/v1/analog/validate", json=netlist | asked)["facts"]
+            assert (facts["checks"], facts["type"]) == told
+
+
 def test_an_unknown_type_or_family_is_answered_with_the_nearest_known(service: RunningService) -> None:
     problem = service.problem(422, "POST", "/v1/analog/generate", json={"type": "opmap"})
     assert problem["errors"] == [{"detail": "no circuit type named 'opmap'; did you mean 'opamp'?", "pointer": "/type"}]
@@ -147,7 +186,9 @@ def test_a_body_without_a_declared_length_is_cut_off_at_the_limit(service: Runni
 
 def test_what_the_workshop_refuses_is_a_problem_at_the_text(tmp_path: Path) -> None:
     class Refusing(NamedWorkshop):
-        async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
+        async def validate(
+            self, kind: str, text: str, *, checks: Rung | None = None, function_of: str | None = None
+        ) -> Mapping[str, Any]:
             if text == "crash":
                 raise SimulatorCrashed("the worker died")
             if text == "missing":

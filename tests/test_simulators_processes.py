@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from app.errors import SimulatorCrashed, SimulatorFailure, SimulatorTimeout
-from app.simulators.processes import PoolShare, ProcessLimits, WorkerPool
+from app.simulators.processes import PoolShare, ProcessLimits, WorkerPool, read_cpu_s
 
 
 def open_pool(
@@ -356,3 +356,15 @@ def test_a_thousand_requests_take_a_second_not_a_minute() -> None:
         for future in [pool.submit({"do": "echo", "value": n}) for n in range(1000)]:
             future.result(timeout=30)
         assert time.monotonic() - began < 10
+
+
+def test_processor_time_is_that_of_this_process_and_its_children_the_ended_ones_too():
+    began = read_cpu_s()
+    burn = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    child = subprocess.Popen([sys.executable, "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    living = read_cpu_s()
+    child.communicate(b"\n")
+    assert living - began > 0.25
+    assert read_cpu_s() >= living - 0.05

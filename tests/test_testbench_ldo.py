@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidRequest
+from app.simulators.deck import deck_with_parameters
 from app.simulators.processes import WorkerPool
 from app.technologies._base import technologies
 from app.testbenches._base import Undefined, Waveforms, testbenches
-from app.testbenches._decks import deck_with_parameters
 from app.testbenches._function import unmet_bounds
 from app.testbenches._simulator import prepare_bench
 from app.testbenches._waveforms import crossing_frequency, decibels, unwrapped_degrees, value_at

@@ -20,6 +20,8 @@ from tests.tiny_models import CPU
 _ANGLES = st.floats(-100.0, 100.0, allow_nan=False)
 _PERIODS = st.sampled_from((2, 4))
 
+A_RESISTOR_TO_NOWHERE = tuple(languages["device_lines"].vocabulary.ids(["kind:resistor", "VIN1", "N1"]))
+
 
 def test_there_are_three_languages_and_they_know_their_names():
     assert {name: language.name for name, language in languages.items()} == {
@@ -55,7 +57,12 @@ def test_a_name_outside_the_vocabulary_is_not_expressible():
 
 @pytest.mark.parametrize(
     ("name", "constraint"),
-    [("device_lines", TopologyConstraint()), ("eulerian", TopologyConstraint()), ("qasm_domain", ProgramConstraint())],
+    [
+        ("device_lines", TopologyConstraint()),
+        ("device_lines", TopologyConstraint(prefix=A_RESISTOR_TO_NOWHERE)),
+        ("eulerian", TopologyConstraint()),
+        ("qasm_domain", ProgramConstraint()),
+    ],
 )
 def test_a_row_that_is_put_or_moved_goes_on_as_its_source_would(name: str, constraint: object):
     grammar = languages[name].grammar(CPU)

@@ -34,6 +34,7 @@ from app.requests import (
     QuantumGenerateRequest,
 )
 from app.simulators.library import LIBRARY_VARIABLE
+from app.validators._base import RUNGS
 from app.workshop import Row
 from app.workshop_local import LocalWorkshop, build_workshop, choose_accelerator
 from tests.bench_workshop import PAIR
@@ -358,6 +359,11 @@ def test_circuits_and_simulations_come_out_of_one_workshop_and_one_pool(models: 
         assert workshop.heading("analog.simulate", prepared)["testbench"] == "opamp"
         verdict = run(workshop.validate("analog", PAIR, function_of="opamp"))
         assert verdict["facts"]["function"]["works"]
+        assert list(verdict["facts"]) == ["electrical_rules", "operating_point", "conduction", "function"]
+        verdict = run(workshop.validate("analog", PAIR, checks="conduction"))
+        assert list(verdict["facts"]) == ["electrical_rules", "operating_point", "conduction"]
+        verdict = run(workshop.validate("analog", PAIR, checks="structure"))
+        assert list(verdict["facts"]) == ["electrical_rules"]
         assert workshop.heading("analog.generate", ANALOG) == {"seed": 3, "model": None}
 
 
@@ -379,11 +385,13 @@ def test_the_workshop_describes_what_it_has(workshop: LocalWorkshop):
     ]
     assert all(model["parameters"] > 0 and len(model["sha256"]) == 64 for model in told["models"])
     assert {entry["name"] for entry in told["validators"]} == {
+        "conduction",
         "electrical_rules",
         "function",
         "operating_point",
         "openqasm2",
     }
+    assert {entry["rung"] for entry in told["validators"]} == set(RUNGS)
     assert [entry["name"] for entry in told["technologies"] if entry["is_default"]] == ["generic180"]
     assert "opamp" in told["families"]["analog"]
     assert "ghz" in told["families"]["quantum"]
@@ -521,3 +529,21 @@ def test_with_ngspice_a_legal_circuit_has_an_operating_point(models: Path):
         assert timeless(again) == [timeless(rows)[1], timeless(rows)[6]]
         assert workshop.health()["workers"]["ngspice"]
     json.dumps(rows, allow_nan=False)
+
+
+@pytest.mark.simulator
+def test_a_row_carries_the_facts_of_every_rung_that_was_asked_for(models: Path, tmp_path: Path):
+    fields = {"seed": 2, "type": "current_mirror", "max_devices": 4, "kinds": ("resistor", "nmos"), "ports": ("VDD",)}
+    with workshop_of(TinySettings(models, data_dir=tmp_path), None) as workshop:
+        rows_of = {}
+        for checks in RUNGS:
+            request = AnalogGenerateRequest.model_validate({**fields, "checks": checks})
+            rows_of[checks] = produce(workshop, "analog.generate", request, range(8))
+    for number, checks in enumerate(RUNGS):
+        shown = set().union(*(row.keys() & set(RUNGS) for row in rows_of[checks]))
+        assert shown == set(RUNGS[1 : number + 1])
+    json.dumps(rows_of, allow_nan=False)
+    conducting = [row["conduction"]["conducting_share"] for row in rows_of["conduction"] if "conduction" in row]
+    assert any(share is not None and share > 0 for share in conducting)
+    tried = [row["function"] for row in rows_of["function"] if "function" in row]
+    assert {facts["type"] for facts in tried} == {"current_mirror"}

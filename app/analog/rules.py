@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from app.analog.kinds import SUPPLY_NETS
-from app.analog.netlist import Device, Netlist
+from app.analog.netlist import Device, Netlist, port_role
 from app.analog.wiring import JoinedNets
 from app.findings import Finding, Severity
 
@@ -20,6 +20,9 @@ _ACROSS_SUPPLY: dict[str, Severity] = {
     "nmos": "warning",
     "pmos": "warning",
 }
+
+#: Ports that carry a signal out, whatever the circuit.
+_OUTPUT_ROLES = frozenset({"VOUT", "IOUT", "VIF"})
 
 
 def is_two_terminal(device: Device) -> bool:
@@ -51,11 +54,26 @@ def islands(netlist: Netlist) -> tuple[tuple[Device, ...], ...]:
     return tuple(tuple(group) for group in groups.values())
 
 
+def unreached_nets(netlist: Netlist, held: Iterable[str]) -> tuple[str, ...]:
+    """The nets without any path for direct current to a net of `held` or to a supply, in order of first use.
+
+    Current flows through every pin but MOS gates, logic inputs and capacitors (the bulk belongs to the junctions).
+    """
+    reached = JoinedNets()
+    reached.join([*SUPPLY_NETS, *held])
+    for device in netlist.devices:
+        if device.kind != "capacitor":
+            reached.join([net for pin, net in device.pins() if pin == "bulk" or pin not in device.kind_of.sense_pins])
+    home = reached.find(SUPPLY_NETS[0])
+    return tuple(net for net in netlist.nets if reached.find(net) != home)
+
+
 def electrical_findings(netlist: Netlist) -> tuple[Finding, ...]:
     """Every electrical rule that the netlist breaks. An error makes the circuit illegal; the rest is advice."""
     return (
         *_whole_circuit(netlist),
         *_internal_nets(netlist),
+        *_dc_paths(netlist),
         *_ports(netlist),
         *_devices(netlist),
     )
@@ -72,11 +90,10 @@ def _whole_circuit(netlist: Netlist) -> Iterator[Finding]:
             "no pin is at VSS, so no net has a defined voltage",
             hint="connect the ground of the circuit to VSS (or 0)",
         )
-    outside = {*netlist.ports, *SUPPLY_NETS}
     groups = islands(netlist)
     main = max(groups, key=len)
     for group in groups:
-        floats = outside.isdisjoint(net for device in group for net in device.nets)
+        floats = _floats(netlist, group)
         if floats or group is not main:
             names = ", ".join(device.name for device in group[:4]) + (", ..." if len(group) > 4 else "")
             yield Finding(
@@ -86,6 +103,11 @@ def _whole_circuit(netlist: Netlist) -> Iterator[Finding]:
                 where=group[0].name,
                 hint="connect them or remove them",
             )
+
+
+def _floats(netlist: Netlist, group: Iterable[Device]) -> bool:
+    """True for devices that are wired to no port and no supply."""
+    return {*netlist.ports, *SUPPLY_NETS}.isdisjoint(net for device in group for net in device.nets)
 
 
 def _internal_nets(netlist: Netlist) -> Iterator[Finding]:
@@ -118,10 +140,49 @@ def _internal_nets(netlist: Netlist) -> Iterator[Finding]:
             )
 
 
+def _dc_paths(netlist: Netlist) -> Iterator[Finding]:
+    """Drawings leave out what biases a net between capacitors, so it is advice here; a simulator takes it for a fault.
+
+    What the other rules call floating, undriven or disconnected is not said twice.
+    """
+    unreached = unreached_nets(netlist, netlist.ports)
+    if not unreached:
+        return
+    adrift = {net for group in islands(netlist) if _floats(netlist, group) for device in group for net in device.nets}
+    for net in unreached:
+        pins = netlist.pins_of[net]
+        if net in adrift:
+            continue
+        is_driven = not all(pin in device.kind_of.sense_pins for device, pin in pins)
+        if is_driven and len({device.name for device, _ in pins}) > 1:
+            yield Finding(
+                "no_dc_path",
+                "warning",
+                f"no direct current can reach net {net}, so its voltage is undefined",
+                where=f"net {net}",
+                hint="connect it through something that conducts, for example a bias resistor",
+            )
+
+
 def _ports(netlist: Netlist) -> Iterator[Finding]:
     for port in netlist.ports:
-        if port not in netlist.pins_of:
+        pins = netlist.pins_of.get(port, ())
+        if not pins:
             yield Finding("unconnected_port", "warning", f"no pin is on port {port}", where=f"net {port}")
+        elif _is_output(port) and all(pin in device.kind_of.sense_pins for device, pin in pins):
+            yield Finding(
+                "undriven_output",
+                "warning",
+                f"port {port} is an output and holds only gates, bulks and logic inputs, so nothing drives it",
+                where=f"net {port}",
+                hint="drive it, or call it an input such as VIN1",
+            )
+
+
+def _is_output(net: str) -> bool:
+    """True for a port that only the circuit itself drives."""
+    role = port_role(net)
+    return role is not None and role[0] in _OUTPUT_ROLES
 
 
 def _devices(netlist: Netlist) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from app.analog.corpus import read_archetypes
 from app.simulators.library import find_ngspice
-from app.simulators.processes import WorkerPool
+from app.simulators.processes import WorkerPool, read_cpu_s
 from app.sizes.draws import draw
 from app.technologies._base import Technology
 from app.testbenches._base import Testbench, testbenches
@@ -154,10 +154,9 @@ def _sizings(bench: Bench, count: int) -> list[tuple[float, ...]]:
 
 def _pooled(pool: WorkerPool, bench: Bench, vectors: Sequence[tuple[float, ...]]) -> tuple[list[SimulationRow], Timing]:
     """Rows in the order of the sizings; the time of this process and of its children counts."""
-    cpu, wall = time.process_time() + _children_cpu_s(), time.perf_counter()
+    cpu, wall = read_cpu_s(), time.perf_counter()
     rows = list(BenchSimulator(pool).run(bench, vectors))
-    spent = time.process_time() + _children_cpu_s() - cpu
-    timing = Timing(len(vectors), spent, time.perf_counter() - wall)
+    timing = Timing(len(vectors), read_cpu_s() - cpu, time.perf_counter() - wall)
     return sorted(rows, key=lambda row: int(row["index"])), timing
 
 
@@ -218,16 +217,3 @@ def _is_printed(current: float | None, said: str) -> bool:
 def _waited_cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def _children_cpu_s() -> float:
-    """Processor time of this process's living children, as the kernel counts it."""
-    ticks, parent = 0, os.getpid()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")

@@ -28,9 +28,17 @@ Grammar = Annotated[bool, typer.Option("--grammar/--no-grammar", help="Sample un
 Model = Annotated[str | None, typer.Option("--model", help="A trained model's name; the default one when absent.")]
 
 Type = Annotated[str | None, typer.Option("--type", help="Circuit type, e.g. opamp; any when absent.")]
+MinDevices = Annotated[int | None, typer.Option("--min-devices", help="Fewest devices a circuit may have.")]
 MaxDevices = Annotated[int | None, typer.Option("--max-devices", help="Most devices a circuit may have.")]
 Kinds = Annotated[str | None, typer.Option("--kinds", help="Device kinds allowed, comma-separated.")]
 Ports = Annotated[str | None, typer.Option("--ports", help="Ports that every circuit has, comma-separated, e.g. VIN1.")]
+Prefix = Annotated[
+    str | None,
+    typer.Option("--prefix", metavar="FILE", help="A SPICE file to complete: every circuit begins with its devices."),
+]
+Checks = Annotated[
+    str, typer.Option("--checks", help="How far to check: structure, operating_point, conduction or function.")
+]
 Deck = Annotated[bool, typer.Option("--deck", help="Add a deck to each row that 'ngspice -b' runs as written.")]
 
 Family = Annotated[str | None, typer.Option("--family", help="Family of programs, e.g. ghz; any when absent.")]
@@ -70,21 +78,29 @@ def given(**fields: Any) -> dict[str, Any]:
 def analog_request(
     type_: Type = None,
     count: Count = 1,
+    min_devices: MinDevices = None,
     max_devices: MaxDevices = None,
     kinds: Kinds = None,
     ports: Ports = None,
+    prefix: Prefix = None,
     seed: Seed = None,
     temperature: Temperature = 0.9,
     top_p: TopP = 1.0,
     model: Model = None,
     validate: Validate = True,
     grammar: Grammar = True,
+    checks: Checks = "operating_point",
     deck: Deck = False,
 ) -> dict[str, Any]:
     """The fields of an analog.generate request."""
+    from app.cli.door import read_text
+    from app.requests import MAX_TEXT_LENGTH
+
     return given(
-        type=type_, count=count, max_devices=max_devices, kinds=names(kinds), ports=names(ports), seed=seed,
-        temperature=temperature, top_p=top_p, model=model, validate=validate, grammar=grammar, include_deck=deck,
+        type=type_, count=count, min_devices=min_devices, max_devices=max_devices, kinds=names(kinds),
+        ports=names(ports), prefix=None if prefix is None else read_text(prefix, MAX_TEXT_LENGTH), seed=seed,
+        temperature=temperature, top_p=top_p, model=model, validate=validate, grammar=grammar, checks=checks,
+        include_deck=deck,
     )  # fmt: skip
 
 

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli import options as o
 from app.cli.door import DONE, FAILED, Door, door_of, read_text, write_document, write_line
+from app.errors import InvalidRequest, UnknownName
+
+if TYPE_CHECKING:
+    from app.validators._base import Rung
 
 File = Annotated[str, typer.Argument(help="A file; - is standard input.")]
 Type = Annotated[
     str | None, typer.Option("--type", help="Circuit type: try whether some sizing does what it is for, too.")
+]
+Checks = Annotated[
+    str | None,
+    typer.Option(
+        "--checks",
+        help="How far to check: structure, operating_point (when absent), conduction, function (with --type).",
+    ),
 ]
 
 
@@ -27,21 +38,26 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="validate")
 
 
-def analog(context: typer.Context, file: File, type_: Type = None, as_json: o.AsJson = False) -> int:
-    """A SPICE netlist: the electrical rules, then its operating point in ngspice, then the function of its type."""
-    return _run(door_of(context), "analog", file, type_, as_json)
+def analog(
+    context: typer.Context, file: File, type_: Type = None, checks: Checks = None, as_json: o.AsJson = False
+) -> int:
+    """A SPICE netlist: electrical rules, operating point in ngspice, conduction at its best bias, function of its type.
+
+    Each is tried only where the one before found no error.
+    """
+    return _run(door_of(context), "analog", file, type_, checks, as_json)
 
 
 def quantum(context: typer.Context, file: File, as_json: o.AsJson = False) -> int:
     """An OpenQASM program: loaded by Qiskit, every angle finite, no qubit idle."""
-    return _run(door_of(context), "quantum", file, None, as_json)
+    return _run(door_of(context), "quantum", file, None, None, as_json)
 
 
-def _run(door: Door, kind: str, file: str, function_of: str | None, as_json: bool) -> int:
+def _run(door: Door, kind: str, file: str, function_of: str | None, checks: str | None, as_json: bool) -> int:
     from app.requests import MAX_TEXT_LENGTH
 
     text = read_text(file, MAX_TEXT_LENGTH)
-    verdict = asyncio.run(_verdict(door, kind, text, function_of))
+    verdict = asyncio.run(_verdict(door, kind, text, function_of, _rung(checks, function_of)))
     if as_json:
         write_document(verdict)
     else:
@@ -49,12 +65,27 @@ def _run(door: Door, kind: str, file: str, function_of: str | None, as_json: boo
     return DONE if verdict["status"] == "ok" else FAILED
 
 
-async def _verdict(door: Door, kind: str, text: str, function_of: str | None) -> Mapping[str, Any]:
+def _rung(checks: str | None, function_of: str | None) -> Rung | None:
+    """How far to check; InvalidInput where there is no such check, or --type and --checks do not go together."""
+    from app.validators._base import RUNGS
+
+    for rung in RUNGS:
+        if rung == checks:
+            if (rung == "function") != (function_of is not None):
+                missing = "--checks function needs the circuit's --type"
+                raise InvalidRequest(missing if function_of is None else f"--type asks for more than --checks {rung}")
+            return rung
+    if checks is not None:
+        raise UnknownName("check", checks, RUNGS)
+    return None
+
+
+async def _verdict(door: Door, kind: str, text: str, function_of: str | None, checks: Rung | None) -> Mapping[str, Any]:
     from app.settings import read_settings
 
     workshop = door.make_workshop(read_settings())
     try:
-        return await workshop.validate(kind, text, function_of=function_of)
+        return await workshop.validate(kind, text, checks=checks, function_of=function_of)
     finally:
         await workshop.aclose()
 

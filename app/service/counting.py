@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from app.requests import JobRequest
 from app.service.metrics import Metrics
+from app.validators._base import Rung
 from app.workshop import Row, Workshop
 
 
@@ -37,9 +38,11 @@ class CountedWorkshop:
                 self._metrics.count_circuit(kind, str(row["status"]), "job" if in_background else "inline")
                 yield row
 
-    async def validate(self, kind: str, text: str, *, function_of: str | None = None) -> Mapping[str, Any]:
+    async def validate(
+        self, kind: str, text: str, *, checks: Rung | None = None, function_of: str | None = None
+    ) -> Mapping[str, Any]:
         """See `Workshop.validate`."""
-        check = await self._workshop.validate(kind, text, function_of=function_of)
+        check = await self._workshop.validate(kind, text, checks=checks, function_of=function_of)
         self._metrics.count_check(kind, str(check["status"]))
         return check
 

@@ -35,6 +35,9 @@ _ANALOG_BODY = Body(
         "opamp": {"summary": "Four operational amplifiers", "value": {"type": "opamp", "count": 4, "seed": 1}},
         "small": {"summary": "Any type, at most eight devices, with a deck that ngspice runs",
                   "value": {"count": 2, "max_devices": 8, "include_deck": True}},
+        "complete": {"summary": "What a differential pair can become: every circuit begins with it",
+                     "value": {"type": "opamp", "max_devices": 12, "count": 2,
+                               "prefix": "M1 N1 VIN1 N3 VSS nmos\nM2 VOUT1 VIN2 N3 VSS nmos\n"}},
     }
 )  # fmt: skip
 _QUANTUM_BODY = Body(
@@ -49,6 +52,9 @@ _NETLIST_BODY = Body(
     openapi_examples={
         "amplifier": {"summary": "A common-source stage",
                       "value": {"netlist": "M1 VOUT1 VIN1 VSS VSS nmos\nR1 VDD VOUT1 10k\n"}},
+        "conduction": {"summary": "Whether a cascode conducts at some bias",
+                       "value": {"netlist": "M1 N1 VIN1 VSS VSS nmos\nM2 VOUT1 VB1 N1 VSS nmos\nR1 VDD VOUT1 10k\n",
+                                 "checks": "conduction"}},
     }
 )  # fmt: skip
 _SIMULATION_BODY = Body(
@@ -129,7 +135,7 @@ async def validate_analog(
     request: Request, service: ServiceDependency, body: Annotated[AnalogValidateRequest, _NETLIST_BODY]
 ) -> Response:
     """Findings and facts of a netlist. It is parsed and written afresh; the text itself is never run."""
-    work = service.workshop.validate("analog", body.netlist, function_of=body.type)
+    work = service.workshop.validate("analog", body.netlist, checks=body.rung, function_of=body.type)
     try:
         return json_response(await within_deadline(request, service, work))
     except InvalidInput as error:

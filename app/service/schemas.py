@@ -184,6 +184,8 @@ class AnalogRow(_Row):
     ports: list[str] | None = None
     deck: str | None = None
     operating_point: dict[str, Any] | None = None
+    conduction: dict[str, Any] | None = Field(None, description="With checks from conduction up: the best bias found.")
+    function: dict[str, Any] | None = Field(None, description="With checks function: what some sizing does.")
 
     model_config = _example(_ANALOG)
 
@@ -447,7 +449,11 @@ class Validators(BaseModel):
     validators: list[dict[str, Any]]
 
     model_config = _example(
-        {"validators": [{"name": "electrical_rules", "kind": "analog", "summary": "nets and pins"}]}
+        {
+            "validators": [
+                {"name": "electrical_rules", "kind": "analog", "rung": "structure", "summary": "nets and pins"}
+            ]
+        }
     )
 
 

@@ -29,6 +29,9 @@ _CURRENT_ROLES = frozenset({"IB", "IIN", "IREF"})
 _HIGH_ROLES = frozenset({"VTRACK", "VLATCH", "LOGICA", "LOGICD"})
 _LOW_ROLES = frozenset({"VHOLD", "LOGICB"})
 
+#: Ports that the outside holds at one of the rails.
+LOGIC_ROLES = _HIGH_ROLES | _LOW_ROLES | {"VCLK"}
+
 
 @dataclass(frozen=True, slots=True)
 class VoltageSource:
@@ -113,11 +116,11 @@ def _makes_itself(netlist: Netlist, net: str, role: str) -> bool:
         return not _holds_only_gates(netlist, net) and not all(pin == "base" for _, pin in pins)
     if role in ("", "VB", "VBB", "VCM"):
         is_driven = any(device.kind_of.is_block and pin in ("output", "up", "down") for device, pin in pins)
-        return is_driven or any(_is_diode_connected(device, net) for device, _ in pins)
+        return is_driven or any(is_diode_connected(device, net) for device, _ in pins)
     return False
 
 
-def _is_diode_connected(device: Device, net: str) -> bool:
+def is_diode_connected(device: Device, net: str) -> bool:
     """True for a transistor whose control pin shares the net with a pin that carries its current."""
     if device.kind_of.is_mos:
         drain, gate, source, _ = device.nets

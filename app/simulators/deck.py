@@ -8,7 +8,7 @@ starts with its technology's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -50,8 +50,19 @@ def complete_deck(netlist: Netlist, technology: Technology, bias: Bias | None = 
     return operating_point_deck(netlist, technology, bias).text
 
 
-def operating_point_deck(netlist: Netlist, technology: Technology, bias: Bias | None = None) -> Deck:
-    """The netlist made complete for ``.op``: sizes, device models, supply, bias (`bias_plan` where none is given)."""
+def operating_point_deck(
+    netlist: Netlist,
+    technology: Technology,
+    bias: Bias | None = None,
+    *,
+    parameter_of: Mapping[str, str] = MappingProxyType({}),
+    saved: Sequence[str] = (),
+) -> Deck:
+    """The netlist made complete for ``.op``: sizes, device models, supply, bias (`bias_plan` where none is given).
+
+    The source at a net of `parameter_of` has the deck's parameter of that name for its value; `deck_with_parameters`
+    gives it one. `saved` are the vectors that are kept, everything where there are none.
+    """
     sized = default_sizes(netlist, technology)
     bias = bias_plan(sized, technology) if bias is None else bias
     models = technology.device_models()
@@ -64,15 +75,23 @@ def operating_point_deck(netlist: Netlist, technology: Technology, bias: Bias | 
         "",
         "* supply and bias",
         "V_VSS VSS 0 DC 0",
-        *_bias_cards(bias, node_of),
+        *_bias_cards(bias, node_of, parameter_of),
         "",
         *models.text_for(dict.fromkeys(device.kind for device in sized.devices), mos_sizes([sized])).splitlines(),
         "",
         f".options temp={technology.celsius:g}",
+        *((f".save {' '.join(saved)}",) if saved else ()),
         ".op",
         ".end",
     ]
     return Deck("\n".join(lines) + "\n", _lower(node_of), _lower(instance_of))
+
+
+def deck_with_parameters(deck: str, values: Mapping[str, float]) -> str:
+    """The deck with ``.param`` cards of these values after its title: what a worker simulates."""
+    title, _, rest = deck.partition("\n")
+    cards = "".join(f".param {name}={value!r}\n" for name, value in values.items())
+    return f"{title}\n{cards}{rest}"
 
 
 def mos_sizes(netlists: Iterable[Netlist]) -> dict[str, set[tuple[float, float]]]:
@@ -127,11 +146,15 @@ def _device_cards(
         yield f"{device.name} {' '.join(device.nets)} {models.names[device.kind]}{area}"
 
 
-def _bias_cards(bias: Bias, node_of: Mapping[str, str]) -> Iterable[str]:
+def _bias_cards(bias: Bias, node_of: Mapping[str, str], parameter_of: Mapping[str, str]) -> Iterable[str]:
     """Cards of sources and loads. VSS is held at 0 V by a source of its own, so that cards keep the net's name."""
+
+    def level(net: str, value: float) -> str:
+        return f"{{{parameter_of[net]}}}" if net in parameter_of else format_spice_number(value)
+
     for source in bias.voltages:
         node = node_of.get(source.net, source.net)
-        value = format_spice_number(source.volts)
+        value = level(source.net, source.volts)
         if source.series_ohm:
             yield f"V_{node} s_{node} VSS DC {value}"
             yield f"R_port_{node} s_{node} {node} {format_spice_number(source.series_ohm)}"
@@ -140,7 +163,7 @@ def _bias_cards(bias: Bias, node_of: Mapping[str, str]) -> Iterable[str]:
     for current in bias.currents:
         node = node_of.get(current.net, current.net)
         ends = f"VDD {node}" if current.flows_in else f"{node} VSS"
-        yield f"I_{node} {ends} DC {format_spice_number(current.amperes)}"
+        yield f"I_{node} {ends} DC {level(current.net, current.amperes)}"
     for load in bias.loads:
         node = node_of.get(load.net, load.net)
         yield f"R_load_{node} {node} VSS {format_spice_number(load.ohm)}"

@@ -12,10 +12,13 @@ MEMORY_BYTES = 1 << 30
 RECYCLE_AFTER = 2000
 
 
-def ngspice_pool(*, size: int, timeout_s: float = 20.0, module: str = "app.simulators.ngspice_worker") -> WorkerPool:
+def ngspice_pool(
+    *, size: int, timeout_s: float = 20.0, cpu_s: float | None = None, module: str = "app.simulators.ngspice_worker"
+) -> WorkerPool:
     """A pool of up to `size` ngspice workers, none of them started yet. Raises NgspiceMissing.
 
-    `timeout_s` is the wall clock of one simulation and of its second try; the processor time allowed is the same.
+    `timeout_s` is the wall clock of one simulation and of its second try, `cpu_s` the processor time allowed (the same
+    where absent): where nobody waits, less of it than of the wall clock makes results independent of the load.
     Requests and answers are those of the module's `handle`.
     """
     return WorkerPool(
@@ -23,7 +26,12 @@ def ngspice_pool(*, size: int, timeout_s: float = 20.0, module: str = "app.simul
         size=size,
         timeout_s=timeout_s,
         recycle_after=RECYCLE_AFTER,
-        limits=ProcessLimits(cpu_s=max(1, round(timeout_s)), memory_bytes=MEMORY_BYTES, file_bytes=0, processes=0),
+        limits=ProcessLimits(
+            cpu_s=max(1, round(timeout_s if cpu_s is None else cpu_s)),
+            memory_bytes=MEMORY_BYTES,
+            file_bytes=0,
+            processes=0,
+        ),
         options={"library": find_ngspice()},
     )
 

@@ -15,6 +15,8 @@ import math
 import os
 import re
 from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from numpy.typing import NDArray
 from PySpice.Spice.NgSpice.Shared import NgSpiceShared, ffi, ffi_string_utf8
 
 from app.errors import NgspiceMissing
+from app.simulators.bias_search import Judged, Lever, judge, saved_vectors, search_levers
+from app.simulators.deck import deck_with_parameters
 from app.simulators.library import load_companions
 
 ANALYSES = ("op", "dc", "ac", "tran")
@@ -40,6 +44,7 @@ _NO_PSEUDO_TRANSIENT = "optran 1 1 1 0 0 0"
 _FORGET = ("destroy all", "remcirc", "delete all", "unset cshunt_value")
 
 _MOST_LINES = 400
+_MOST_MESSAGES = 8
 _PARAMETER = re.compile(r"@[a-z0-9_.]+\[[a-z0-9]+\]")
 _ABORTED = "simulation(s) aborted"
 
@@ -70,6 +75,7 @@ class Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
         self._path = path
         self.lines: deque[str] = deque(maxlen=_MOST_LINES)
         self.has_exited = False
+        self._held: str | None = None
         super().__init__()
 
     @property
@@ -95,6 +101,7 @@ class Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
 
     def load(self, deck: str) -> bool:
         """The deck is the only circuit, and no plot of another one is left; False where it was not accepted."""
+        self._held = None
         self.lines.clear()
         for command in _FORGET:
             self.command(command)
@@ -103,6 +110,23 @@ class Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
         except NameError:  # how PySpice says that the return code was not 0
             return False
         return not self.has_exited
+
+    def hold(self, deck: str, values: Mapping[str, float]) -> bool:
+        """The deck with these values of its parameters is the only circuit, in the state of a fresh one.
+
+        The deck is loaded once for as long as it stays the same: ``reset`` builds the circuit anew, so that digits do
+        not depend on the values before. False where it was not accepted.
+        """
+        if self._held == deck:
+            self.lines.clear()
+            for name, value in values.items():
+                self.command(f"alterparam {name}={value!r}")
+            for command in ("destroy all", "reset"):
+                self.command(command)
+            return not self.has_exited
+        accepted = self.load(deck_with_parameters(deck, values))
+        self._held = deck if accepted else None
+        return accepted
 
     def new_plots(self, *commands: str) -> list[str]:
         """The names of the plots that the commands made, in the order of their names."""
@@ -133,6 +157,13 @@ class Simulator(NgSpiceShared):  # type: ignore[misc]  # PySpice ships no types
         if is_complex:
             return np.frombuffer(ffi.buffer(info.v_compdata, 16 * info.v_length), dtype=np.complex128).copy()
         return np.frombuffer(ffi.buffer(info.v_realdata, 8 * info.v_length), dtype=np.float64).copy()
+
+    def number(self, name: str) -> float | None:
+        """A vector's last number; None where it has none that is finite."""
+        array = self.array(name)
+        if array is None or not array.size or np.iscomplexobj(array) or not math.isfinite(array[-1]):
+            return None
+        return float(array[-1].real)
 
     def values(self, name: str) -> list[float] | dict[str, list[float]] | None:
         """As `array`, ready for JSON; ``{"real": .., "imaginary": ..}`` where complex."""
@@ -174,7 +205,8 @@ def start(options: dict[str, Any]) -> None:
 def handle(request: dict[str, Any]) -> dict[str, Any]:
     """Runs ``request["deck"]``, whose one analysis card is of the kind ``request["analysis"]``.
 
-    A request with ``"about"`` runs nothing and answers ``{"version"}``, the library's.
+    A request with ``"about"`` runs nothing and answers ``{"version"}``, the library's; one with ``"search"`` is for
+    `_search`.
     Answers ``{"status", "relaxed", "vectors", "parameters", "messages"}``: `status` is ``ok``, ``not_converged``,
     ``simulator_gave_up`` (no end of a transient, or a controlled exit) or ``bad_deck``; `relaxed` is true where the
     result took the second try; `vectors` are lists of numbers by name; `parameters` holds the value of every
@@ -183,6 +215,8 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     assert _simulator is not None
     if "about" in request:
         return {"version": str(_simulator.ngspice_version)}
+    if "search" in request:
+        return _search(_simulator, request["search"])
     deck, analysis = request["deck"], request["analysis"]
     assert analysis in ANALYSES
     answer = _try(_simulator, deck, analysis, request.get("parameters", ()))
@@ -193,6 +227,52 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     if _simulator.has_exited:
         answer["recycle"] = True
     return answer
+
+
+def _search(simulator: Simulator, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The best of ``request["points"]`` operating points of one deck, as `search_levers` looks for it.
+
+    Answers ``{"status", "points_tried", "points_converged", "values", "plan", "best", "messages"}``: `values` are those
+    of the levers at the best point; `plan` and `best` hold the figures of `Judged`, None where nothing converged.
+    """
+    mos, bipolar = request["mos"], request["bipolar"]
+    names = (request["supply"], *saved_vectors(mos, bipolar))
+    messages: dict[str, None] = {}
+    was_refused = False
+
+    def evaluate(values: Sequence[float]) -> Judged | None:
+        nonlocal was_refused
+        if simulator.has_exited or was_refused:
+            return None
+        was_refused = not simulator.hold(request["deck"], dict(zip(request["parameters"], values, strict=True)))
+        plots = [] if was_refused else simulator.new_plots("op")
+        numbers = (
+            []
+            if simulator.was_aborted()
+            else [simulator.number(f"{plot}.{name}") for plot in plots[-1:] for name in names]
+        )
+        known = [number for number in numbers if number is not None]
+        if not known or len(known) < len(names):
+            messages.update(dict.fromkeys(sentences(list(simulator.lines), request["deck"])))
+            return None
+        supply, *rest = known
+        of_mos, of_bipolar = rest[: 3 * len(mos)], rest[3 * len(mos) :]
+        return judge(list(zip(of_mos[::3], of_mos[1::3], of_mos[2::3], strict=True)), of_bipolar, -supply)
+
+    trail = search_levers([Lever(**lever) for lever in request["levers"]], evaluate, request["points"])
+    status = "ok"
+    if trail.best is None:
+        status = "simulator_gave_up" if simulator.has_exited else "bad_deck" if was_refused else "not_converged"
+    answer = {
+        "status": status,
+        "points_tried": trail.tried,
+        "points_converged": trail.converged,
+        "values": trail.values,
+        "plan": trail.plan and asdict(trail.plan),
+        "best": trail.best and asdict(trail.best),
+        "messages": list(messages)[:_MOST_MESSAGES],
+    }
+    return {**answer, "recycle": True} if simulator.has_exited else answer
 
 
 def with_relaxed_options(deck: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from app.analog.netlist import Device, Netlist
 from app.errors import SimulatorFailure
-from app.simulators.bias import bias_plan
+from app.simulators.bias import Bias, bias_plan
 from app.simulators.dc_paths import floating_nets
 from app.simulators.deck import SUPPLY_SOURCE, Deck, operating_point_deck
 from app.simulators.processes import WorkerPool
@@ -91,12 +91,14 @@ class OperatingPointSimulator:
         self.pool = pool
         self.technology = technology
 
-    def run(self, netlist: Netlist) -> OperatingPoint:
-        """Blocks until it is known whether the netlist, at default sizes and bias, has an operating point, and which.
+    def run(self, netlist: Netlist, bias: Bias | None = None) -> OperatingPoint:
+        """Blocks until it is known whether the netlist, at default sizes, has an operating point, and which.
+
+        The bias is `bias_plan`'s where none is given.
 
         Raises SimulatorFailure where the simulator crashed, hung or was stopped; that says nothing of the circuit.
         """
-        bias = bias_plan(netlist, self.technology)
+        bias = bias_plan(netlist, self.technology) if bias is None else bias
         floating = floating_nets(netlist, bias)
         if floating:
             shown = f"net {floating[0]}" + (f" and {len(floating) - 1} more" if len(floating) > 1 else "")
@@ -125,7 +127,7 @@ def _read(answer: Mapping[str, Any], netlist: Netlist, deck: Deck) -> OperatingP
     status: Status = answer["status"]
     notes = tuple(answer["messages"])
     if status != "ok":
-        return OperatingPoint(status, message=_message(status, notes), notes=notes)
+        return OperatingPoint(status, message=message_of(status, notes), notes=notes)
     vectors = answer["vectors"]
     voltages = {net: vectors[node][0] for net, node in deck.node_of.items() if node in vectors}
     return OperatingPoint(
@@ -142,7 +144,8 @@ def _read(answer: Mapping[str, Any], netlist: Netlist, deck: Deck) -> OperatingP
     )
 
 
-def _message(status: Status, notes: tuple[str, ...]) -> str:
+def message_of(status: Status, notes: tuple[str, ...]) -> str:
+    """Why there is no operating point."""
     reason = {
         "no_dc_path": "",
         "not_converged": "ngspice found no operating point",

@@ -7,7 +7,7 @@ tried.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.analog.netlist import Netlist
@@ -58,12 +58,18 @@ def check_function(
     simulator: BenchSimulator,
     *,
     budget: int = FUNCTION_BUDGET,
+    without: Collection[str] = (),
 ) -> FunctionVerdict:
-    """Tries sizings on every testbench of the type that can drive the circuit, until one works."""
+    """Tries sizings on every testbench of the type that can drive the circuit, until one works.
+
+    Testbenches named in `without` are left out.
+    """
     best = FunctionVerdict(False, None, 0, None, (), {})
     refused: dict[str, str] = {}
     tried = 0
     for testbench in testbenches_for(circuit_type):
+        if testbench.name in without:
+            continue
         try:
             bench = prepare_bench(netlist, testbench, technology, metrics=[bound.metric for bound in testbench.works])
         except InvalidRequest as error:

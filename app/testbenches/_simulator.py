@@ -21,7 +21,7 @@ from app.analog.netlist import Device, Netlist
 from app.errors import InvalidRequest, SimulatorFailure, SimulatorTimeout
 from app.simulators.bias import Bias, bias_plan
 from app.simulators.dc_paths import floating_nets
-from app.simulators.deck import circuit_cards, default_sizes, instance_names, node_names
+from app.simulators.deck import circuit_cards, deck_with_parameters, default_sizes, instance_names, node_names
 from app.simulators.processes import PoolShare, WorkerPool
 from app.sizes.space import SizeSpace
 from app.sizes.starting_point import guided_start
@@ -29,7 +29,6 @@ from app.sizes.variables import size_space
 from app.technologies._base import DeviceModels, Technology
 from app.technologies._gmid import GmIdTables, gmid_tables
 from app.testbenches._base import BenchCircuit, Corner, Metric, Run, Setup, Testbench, Wiring
-from app.testbenches._decks import deck_with_parameters
 from app.units import format_spice_number
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from app.simulators import ngspice_worker
+from app.simulators.deck import deck_with_parameters
 from app.simulators.ngspice_worker import Simulator, device_parameter, sentences, with_relaxed_options
 from app.testbenches._base import (
     ComplexWave,
@@ -30,7 +31,7 @@ from app.testbenches._base import (
     Waveforms,
     testbenches,
 )
-from app.testbenches._decks import DEVICE_FACTS, deck_with_parameters
+from app.testbenches._decks import DEVICE_FACTS
 
 start = ngspice_worker.start
 
@@ -48,7 +49,6 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     were not done have the status ``simulator_gave_up``, and the process ends.
     """
     if "setups" not in request:
-        _remember(None)
         return ngspice_worker.handle(request)
     simulator = ngspice_worker.simulator()
     rows = _Bench(simulator, request).rows()
@@ -78,10 +78,6 @@ class _Progress:
     derived: dict[str, dict[str, float]] = field(default_factory=dict)
     was_relaxed: bool = False
     cpu_s: float = 0.0
-
-
-#: The deck, without its parameters, that this process's simulator holds in a state that ``reset`` makes fresh.
-_loaded: str | None = None
 
 
 class _Bench:
@@ -159,12 +155,11 @@ class _Bench:
             return
         values = dict(zip(self._names, progress.sizing, strict=True)) | derived
         runs = [replace(run, command=run.command.format(**derived)) for run in runs]
-        accepted = self._load(deck, values)
+        accepted = self._simulator.hold(deck, values)
         self._run_all(runs, progress, accepted, again=frozenset(run.name for run in runs))
         failed = frozenset(run.name for run in runs if run.name in progress.failed)
         if failed and not self._simulator.has_exited:
             accepted = self._simulator.load(with_relaxed_options(deck_with_parameters(deck, values)))
-            _remember(None)
             self._run_all(runs, progress, accepted, again=failed)
             progress.was_relaxed |= any(name in progress.done for name in failed)
 
@@ -198,19 +193,6 @@ class _Bench:
                 progress.failed[run.name] = outcome
             if run.analysis == "op" and isinstance(outcome, Waveforms):
                 progress.facts |= self._facts()
-
-    def _load(self, deck: str, values: Mapping[str, float]) -> bool:
-        """The setup with these values is the loaded circuit, in the state of a fresh one."""
-        if _loaded == deck:
-            self._simulator.lines.clear()
-            for name, value in values.items():
-                self._simulator.command(f"alterparam {name}={value!r}")
-            for command in ("destroy all", "reset"):
-                self._simulator.command(command)
-            return not self._simulator.has_exited
-        accepted = self._simulator.load(deck_with_parameters(deck, values))
-        _remember(deck if accepted else None)
-        return accepted
 
     def _run(self, run: Run, accepted: bool) -> Waveforms | _Failure:
         simulator = self._simulator
@@ -257,11 +239,6 @@ class _Bench:
             device: {fact: device_parameter(self._simulator, f"@{device}[{fact}]") for fact in DEVICE_FACTS}
             for device in self._request["facts_of"]
         }
-
-
-def _remember(deck: str | None) -> None:
-    global _loaded
-    _loaded = deck
 
 
 def _frozen(value: Any) -> Any:

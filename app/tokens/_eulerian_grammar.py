@@ -174,12 +174,15 @@ class EulerianGrammar:
         """One row before its type token.
 
         Raises:
-            InvalidRequest: a port has no token, or no walk has so many devices and so many ports.
+            InvalidRequest: a prefix, for walks do not follow device lines; a port has no token, or no walk has so many
+                devices and so many ports.
         """
+        if constraint.prefix:
+            raise InvalidRequest("prefix needs a device_lines model; this one writes Eulerian walks", pointer="/prefix")
         state = EulerianState(1, self.device)
         state.phase[0] = int(_Phase.TYPE)
         for number, name in enumerate(CIRCUIT_TYPES):
-            state.types[0, number] = constraint.type in (None, name)
+            state.types[0, number] = name in constraint.types
         for number, instance in enumerate(INSTANCES.values()):
             state.kinds[0, number] = constraint.kinds is None or instance.kind in constraint.kinds
         for position, port in enumerate(constraint.ports):

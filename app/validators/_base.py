@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from app.simulators.processes import WorkerPool
     from app.testbenches._simulator import BenchSimulator
 
+#: How far a circuit is checked, from cheap to dear: wiring, DC solution, conduction after a bias search, function.
+Rung: TypeAlias = Literal["structure", "operating_point", "conduction", "function"]
+
+RUNGS: tuple[Rung, ...] = ("structure", "operating_point", "conduction", "function")
+
+#: Operating points that the bias search of the rung ``conduction`` may try for one circuit.
+BIAS_POINTS = 64
+
 #: A value that `json.dumps` writes.
 JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
@@ -31,6 +39,11 @@ class Subject:
     netlist: Netlist | None = None
     program: QuantumProgram | None = None
     function_of: str | None = None
+
+    @property
+    def kind(self) -> Literal["analog", "quantum"]:
+        """What kind of circuit it is."""
+        return "quantum" if self.netlist is None else "analog"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +64,26 @@ class ValidationTools:
     """The machinery a validator may use; None where the caller runs without it.
 
     A validator that needs a tool which is absent says so with a finding of severity `note` and checks what it can.
+    `bias_points` are the operating points that a bias search may try.
     """
 
     simulator: OperatingPointSimulator | None = None
     qiskit: WorkerPool | None = None
     benches: BenchSimulator | None = None
+    bias_points: int = BIAS_POINTS
 
 
 class Validator(Protocol):
     """One check of circuits of one kind.
 
+    `rung` is its place on the ladder: it is asked only where no validator below it found an error.
     `accepts` and `rejects` are texts (SPICE or OpenQASM) of a circuit it finds no error in and of one it does; the
     conformance test runs both. `check` blocks, may be called from many threads at once, and raises only when the
     work could not be done (SimulatorFailure, Unavailable): a wrong circuit is a finding.
     """
 
     kind: Literal["analog", "quantum"]
+    rung: Rung
     summary: str
     accepts: str
     rejects: str

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from app.analog.rules import electrical_findings
-from app.validators._base import Subject, ValidationTools, Verdict, validators
+from app.validators._base import Rung, Subject, ValidationTools, Verdict, validators
 
 
 class ElectricalRules:
     """The rules of `app.analog.rules` as a validator; needs no tools."""
 
     kind: Literal["analog", "quantum"] = "analog"
+    rung: Rung = "structure"
     summary = "wiring rules: every net driven and closed, no device shorted, ports and supplies in use"
     accepts = """\
 * a common-source stage

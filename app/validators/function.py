@@ -15,13 +15,14 @@ from app.findings import Finding
 from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
 from app.testbenches._base import Bound, testbenches
 from app.testbenches._function import FUNCTION_BUDGET, FunctionVerdict, check_function, testbenches_for
-from app.validators._base import Subject, ValidationTools, Verdict, validators
+from app.validators._base import Rung, Subject, ValidationTools, Verdict, validators
 
 
 class FunctionValidator:
     """Tries sizings in the default technology until one meets the least function of the type."""
 
     kind: Literal["analog", "quantum"] = "analog"
+    rung: Rung = "function"
     summary = "on a testbench of its type, some sizing does what the type is for (only where a type is named)"
     example_type = "amplifier"
     accepts = """\

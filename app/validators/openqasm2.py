@@ -12,7 +12,7 @@ from app.errors import CircuitSyntaxError, InvalidInput
 from app.findings import Finding
 from app.quantum.program import QuantumProgram
 from app.quantum.qasm import is_qasm3, read_qasm
-from app.validators._base import Subject, ValidationTools, Verdict, validators
+from app.validators._base import Rung, Subject, ValidationTools, Verdict, validators
 
 _ACCEPTED = """OPENQASM 2.0;
 include "qelib1.inc";
@@ -38,6 +38,7 @@ class OpenQasm2:
     """Loads in Qiskit, finite angles, no idle qubit, at least one gate."""
 
     kind: Literal["analog", "quantum"] = "quantum"
+    rung: Rung = "structure"
     summary = "Qiskit loads the text bare and in strict mode; angles are finite, no qubit is idle, there is a gate"
     accepts = _ACCEPTED
     rejects = _REJECTED

@@ -10,7 +10,7 @@ from app.errors import SimulatorFailure
 from app.findings import Finding
 from app.simulators.operating_point import OperatingPoint
 from app.technologies._base import Technology
-from app.validators._base import Subject, ValidationTools, Verdict, validators
+from app.validators._base import Rung, Subject, ValidationTools, Verdict, validators
 
 #: More than this from the supply, in amperes, at default sizes, means that something shorts it.
 OVERCURRENT_A = 20e-3
@@ -26,6 +26,7 @@ class OperatingPointValidator:
     """
 
     kind: Literal["analog", "quantum"] = "analog"
+    rung: Rung = "operating_point"
     summary = "ngspice finds a DC operating point at default sizes and bias, and transistors conduct there"
     accepts = """\
 * a common-source stage with a diode-connected load

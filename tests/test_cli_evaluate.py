@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from app.cli import main
 from app.cli.bench import model_folder
 from app.cli.door import Door
 from app.errors import InvalidRequest
+from app.evaluation.card import SETS
 from app.testing import FakeWorkshop
+from app.validators._base import ValidationTools
+from app.validators.ladder import Ladder
 
 CONFIG = {
     "name": "fake", "kind": "analog", "language": "device_lines", "parameters": 1,
@@ -23,23 +27,59 @@ CONFIG = {
 
 
 def evaluate(*words: str) -> int:
-    return main(["evaluate", *words], Door(make_workshop=lambda settings: FakeWorkshop()))
+    door = Door(
+        make_workshop=lambda settings: FakeWorkshop(),
+        make_ladder=lambda settings: contextlib.nullcontext(Ladder(ValidationTools())),
+    )
+    return main(["evaluate", *words], door)
 
 
-def test_an_evaluation_counts_every_sample_on_both_sides(capsys: pytest.CaptureFixture[str]):
-    assert evaluate("analog", "--count", "14", "--seeds", "2", "--json") == 0
+def test_an_evaluation_puts_samples_beside_real_circuits_and_random_wiring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("JOSEPHSON_MODELS_DIR", str(tmp_path))
+    assert evaluate("analog", "--count", "16", "--seeds", "2", "--function-count", "0", "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["count"], report["seeds"]) == (14, [1, 2])
-    assert 0 < report["with_grammar"]["all_checks"]["share"] < 1
-    assert report["without_grammar"]["all_checks"] == report["with_grammar"]["all_checks"]
+    assert (report["count"], report["seeds"], report["function_count"]) == (16, [1, 2], 0)
+    assert report["corpus"] == "the archetypes of data/archetypes"
+    assert set(report["sets"]) == set(SETS)
+    assert report["sets"]["data"]["overall"]["n"] == 32
+    assert report["sets"]["real"]["overall"]["n"] == report["held_out"] > 10
 
 
-def test_an_evaluation_for_people_is_a_line_a_measure(capsys: pytest.CaptureFixture[str]):
+def test_an_analog_evaluation_for_people_is_a_line_a_measure_and_a_line_an_aim(capsys: pytest.CaptureFixture[str]):
+    assert evaluate("analog", "--count", "4", "--seeds", "1", "--function-count", "0") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("fake: 4 samples for each of 1 seeds and each set")
+    assert lines[1].split() == ["measure", "data", "uniform", "unconstrained", "real", "wired_100"]
+    assert any(line.startswith("legal ") for line in lines)
+    assert any(line.startswith("MISSED ") for line in lines)
+
+
+def test_an_evaluation_goes_on_from_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("analog", "--count", "2", "--seeds", "1", "--work", str(tmp_path), "--json")
+    assert evaluate(*words) == 0
+    first = capsys.readouterr().out
+    assert evaluate(*words) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_a_quantum_evaluation_for_people_is_a_line_a_measure(capsys: pytest.CaptureFixture[str]):
     assert evaluate("quantum", "--count", "7", "--seed", "5") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("fake: 7 samples for each of 1 seeds")
     assert any(line.startswith("loads_bare") for line in lines)
     assert not any(line.startswith(("findings", "families")) for line in lines)
+
+
+def test_without_the_classifier_nothing_is_said_of_types(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("app.resources.models_path", lambda: tmp_path)
+    assert evaluate("analog", "--count", "2", "--seeds", "1", "--json") == 0
+    written = capsys.readouterr()
+    assert "there is no type classifier, so nothing is said of types" in written.err
+    assert "type_accuracy" not in json.loads(written.out)["sets"]["data"]["overall"]
 
 
 def test_a_card_is_written_into_the_models_folder_or_refused_before_the_work(
@@ -50,9 +90,9 @@ def test_a_card_is_written_into_the_models_folder_or_refused_before_the_work(
     assert "is not the folder of a model that could have a card" in capsys.readouterr().err
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "config.json").write_text(json.dumps(CONFIG))
-    assert evaluate("analog", "--count", "3", "--write-card") == 0
+    assert evaluate("analog", "--count", "3", "--seeds", "1", "--write-card") == 0
     assert f"written: {tmp_path / 'fake' / 'card.md'}" in capsys.readouterr().err
-    assert "with grammar" in (tmp_path / "fake" / "card.md").read_text()
+    assert "random wiring" in (tmp_path / "fake" / "card.md").read_text()
 
 
 @pytest.mark.parametrize("words", [("--count", "0"), ("--seeds", "0"), ("--temperature", "9")])

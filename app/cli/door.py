@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import httpx
 
     from app.settings import Settings
+    from app.validators.ladder import Ladder
     from app.workshop import RowMaker, Workshop
 
 #: Exit status.
@@ -38,6 +40,12 @@ def _local_simulations(settings: Settings) -> RowMaker:
     return build_simulations(settings)
 
 
+def _local_ladder(settings: Settings) -> AbstractContextManager[Ladder]:
+    from app.evaluation.harness import open_ladder
+
+    return open_ladder(settings.validator_workers, settings.data_dir)
+
+
 def _http_client(url: str) -> httpx.Client:
     import httpx
 
@@ -49,13 +57,15 @@ def _http_client(url: str) -> httpx.Client:
 class Door:
     """Where a command finds the machinery: an in-process workshop from settings, an HTTP client from a URL.
 
-    `make_simulations` gives the part of a workshop that simulates, which needs neither models nor torch.
+    `make_simulations` gives the part of a workshop that simulates, which needs neither models nor torch; `make_ladder`
+    the checks of analog circuits, with worker processes of their own until it is left.
 
     `look_every_s` passes between two looks at a job that is being watched.
     """
 
     make_workshop: Callable[[Settings], Workshop] = _local_workshop
     make_simulations: Callable[[Settings], RowMaker] = _local_simulations
+    make_ladder: Callable[[Settings], AbstractContextManager[Ladder]] = _local_ladder
     make_client: Callable[[str], httpx.Client] = _http_client
     look_every_s: float = 0.5
 

@@ -1,11 +1,14 @@
-"""`josephson evaluate analog|quantum`: the share of circuits that passes each check, with and without the grammar."""
+"""`josephson evaluate analog|quantum`: what share of a model's circuits passes each check, beside real circuits."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,15 +16,35 @@ from app.cli import options as o
 from app.cli.door import DONE, Door, door_of, say, write_document, write_line
 from app.errors import InvalidRequest
 
-SamplesPerSeed = Annotated[int, typer.Option("--count", "-n", min=1, help="Circuits for each seed, on each side.")]
+if TYPE_CHECKING:
+    from app.analog.dataset import Dataset
+    from app.evaluation.harness import TypeReader
+    from app.measures.novelty import TrainingIndex
+    from app.settings import Settings
+    from app.workshop import Workshop
+
+SamplesPerSeed = Annotated[int, typer.Option("--count", "-n", min=1, help="Circuits for each seed and set.")]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds, one after the other.")]
 FirstSeed = Annotated[int, typer.Option("--seed", min=0, help="The first of them.")]
 WriteCard = Annotated[bool, typer.Option("--write-card", help="Write the result into the model's card.")]
+Source = Annotated[
+    Path | None,
+    typer.Option("--source", help="The AnalogGenie data, for real circuits to compare with; archetypes when absent."),
+]
+FunctionCount = Annotated[
+    int, typer.Option("--function-count", min=0, help="Of how many of them to try the function, by simulation.")
+]
+Work = Annotated[
+    Path | None, typer.Option("--work", help="A folder for what was done so far: the same command goes on from it.")
+]
+
+#: Columns of the table on the terminal; the rest is in the card and in --json.
+_SHOWN = ("data", "uniform", "unconstrained", "real", "wired_100")
 
 
 def add_to(app: typer.Typer) -> None:
     """The commands are on the command line."""
-    group = typer.Typer(help="Measure a model's circuits, with and without the grammar.", no_args_is_help=True)
+    group = typer.Typer(help="Measure a model's circuits.", no_args_is_help=True)
     group.command("analog")(analog)
     group.command("quantum")(quantum)
     app.add_typer(group, name="evaluate")
@@ -30,19 +53,45 @@ def add_to(app: typer.Typer) -> None:
 def analog(
     context: typer.Context,
     count: SamplesPerSeed = 1000,
-    seeds: Seeds = 1,
+    seeds: Seeds = 3,
     seed: FirstSeed = 1,
+    source: Source = None,
+    function_count: FunctionCount = 96,
     model: o.Model = None,
     temperature: o.Temperature = 0.9,
+    work: Work = None,
     write_card: WriteCard = False,
     device: o.Device = None,
     as_json: o.AsJson = False,
 ) -> int:
-    """A model of analog topologies."""
-    chosen = o.given(model=model, temperature=temperature)
-    return _evaluate(
-        door_of(context), "analog", count, range(seed, seed + seeds), chosen, write_card, device, as_json
-    )  # fmt: skip
+    """A model of analog topologies, by type, beside held-out real circuits and random wiring of them."""
+    from app.analog.dataset import read_dataset
+    from app.cli.progress import ProgressBar
+    from app.evaluation.analog import evaluate_analog
+    from app.evaluation.harness import Harness
+    from app.evaluation.plan import AnalogPlan
+
+    door, settings = door_of(context), _settings(device)
+    chosen = _checked("analog", count, seed, model, temperature)
+
+    async def measure(workshop: Workshop, name: str) -> dict[str, Any]:
+        dataset = read_dataset(source)
+        plan = AnalogPlan(
+            count, tuple(range(seed, seed + seeds)), function_count, dataset.held_out, _proportions(dataset)
+        )
+        corpus = "the archetypes of data/archetypes" if source is None else "the AnalogGenie data and the archetypes"
+        with ExitStack() as open_things:
+            ladder = open_things.enter_context(door.make_ladder(settings))
+            types, checksum = _type_reader(settings)
+            harness = Harness(ladder, seen=_seen(settings, name), types=types, threads=2 * settings.validator_workers)
+            open_things.callback(harness.close)
+            bar = open_things.enter_context(ProgressBar("circuits", None))
+            return await evaluate_analog(
+                workshop, harness, plan, corpus=corpus, work=work, depends_on={"type classifier": checksum},
+                report=lambda done, total: bar.advance_to(done, total=total), **chosen,
+            )  # fmt: skip
+
+    return _evaluate(door, settings, "analog", chosen, measure, write_card, as_json)
 
 
 def quantum(
@@ -56,43 +105,54 @@ def quantum(
     device: o.Device = None,
     as_json: o.AsJson = False,
 ) -> int:
-    """A model of OpenQASM programs."""
+    """A model of OpenQASM programs, with and without the grammar."""
+    from app.cli.progress import ProgressBar
+    from app.evaluation.quantum import evaluate_quantum
+
+    door, settings = door_of(context), _settings(device)
+    chosen = _checked("quantum", count, seed, model, temperature)
+
+    async def measure(workshop: Workshop, name: str) -> dict[str, Any]:
+        with ProgressBar("programs", 2 * count * seeds) as bar:
+            return await evaluate_quantum(
+                workshop, count=count, seeds=range(seed, seed + seeds),
+                report=lambda done, total: bar.advance_to(done), **chosen,
+            )  # fmt: skip
+
+    return _evaluate(door, settings, "quantum", chosen, measure, write_card, as_json)
+
+
+def _settings(device: str | None) -> Settings:
+    from app.settings import read_settings
+
+    return read_settings(**o.given(device=device))
+
+
+def _checked(kind: str, count: int, seed: int, model: str | None, temperature: float) -> dict[str, Any]:
+    """The fields of the requests to come, which the schema has judged."""
+    from app.cli.rows import read_request
+
     chosen = o.given(model=model, temperature=temperature)
-    return _evaluate(
-        door_of(context), "quantum", count, range(seed, seed + seeds), chosen, write_card, device, as_json
-    )  # fmt: skip
+    read_request(f"{kind}.generate", {"count": count, "seed": seed, **chosen})
+    return chosen
 
 
 def _evaluate(
-    door: Door,
-    kind: str,
-    count: int,
-    seeds: range,
-    chosen: dict[str, Any],
-    is_card_written: bool,
-    device: str | None,
-    as_json: bool,
-) -> int:
-    from app.cli.progress import ProgressBar
+    door: Door, settings: Settings, kind: str, chosen: dict[str, Any],
+    measure: Callable[[Workshop, str], Coroutine[Any, Any, dict[str, Any]]], is_card_written: bool, as_json: bool,
+) -> int:  # fmt: skip
     from app.cli.rows import read_request
-    from app.evaluation import evaluate, write_card
+    from app.evaluation.card import write_card
     from app.resources import models_path
-    from app.settings import read_settings
-
-    settings = read_settings(**o.given(device=device))
-    requests = [read_request(f"{kind}.generate", {"count": count, "seed": seed, **chosen}) for seed in seeds]
 
     async def run() -> tuple[dict[str, Any], Path | None]:
         workshop = door.make_workshop(settings)
         try:
-            name = workshop.prepare(f"{kind}.generate", requests[0]).made_by
+            request = read_request(f"{kind}.generate", {"seed": 0, **chosen})
+            name = str(workshop.prepare(f"{kind}.generate", request).made_by)
             # Before the work, not after it: a card that cannot be written costs nothing then.
-            folder = _folder_of(settings.models_dir or models_path(), str(name)) if is_card_written else None
-            with ProgressBar("circuits", 2 * count * len(seeds)) as bar:
-                report = await evaluate(
-                    workshop, kind, count=count, seeds=seeds, report=lambda done, total: bar.advance_to(done), **chosen
-                )
-            return report, folder
+            folder = _folder_of(settings.models_dir or models_path(), name) if is_card_written else None
+            return await measure(workshop, name), folder
         finally:
             await workshop.aclose()
 
@@ -103,7 +163,7 @@ def _evaluate(
     if as_json:
         write_document(report)
     else:
-        _print(report)
+        {"analog": _print_analog, "quantum": _print_quantum}[kind](report)
     return DONE
 
 
@@ -115,17 +175,65 @@ def _folder_of(models: Path, name: str) -> Path:
     return folder
 
 
-def _print(report: Mapping[str, Any]) -> None:
-    """One line a measure: its name, with the grammar, without it. Counts by name (types, findings) are --json's."""
+def _proportions(dataset: Dataset) -> dict[str, int]:
+    """How many circuits of each type the data has."""
+    return dict(Counter(circuit.type for circuit in dataset.circuits))
+
+
+def _seen(settings: Settings, model: str) -> TrainingIndex | None:
+    """What the model was trained on, where its folder says."""
+    from app.measures.novelty import TrainingIndex
+    from app.resources import models_path
+
+    path = (settings.models_dir or models_path()) / model / "training_index.npz"
+    return TrainingIndex.load(path) if path.is_file() else None
+
+
+def _type_reader(settings: Settings) -> tuple[TypeReader | None, str | None]:
+    """The classifier beside the models, else the shipped one, and its checksum; None where there is neither."""
+    from app.measures.type_classifier import NAME, TypeClassifier
+    from app.resources import models_path
+
+    folders = [folder / NAME for folder in (settings.models_dir, models_path()) if folder is not None]
+    found = next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    if found is None:
+        say("there is no type classifier, so nothing is said of types; 'josephson train types' makes one")
+        return None, None
+    return TypeClassifier.load(found), hashlib.sha256((found / "manifest.json").read_bytes()).hexdigest()[:16]
+
+
+def _print_analog(report: Mapping[str, Any]) -> None:
+    """One line a measure, one column a set; then the aims."""
+    from app.evaluation.card import MEASURES
+
+    samples = f"{report['count']} samples for each of {len(report['seeds'])} seeds and each set"
+    write_line(f"{report['model']}: {samples}; real circuits: {report['held_out']} from {report['corpus']}")
+    parts = [report["sets"][name]["overall"] for name in _SHOWN]
+    write_line(_line("measure", _SHOWN))
+    for key in MEASURES:
+        write_line(_line(key, [_cell(part.get(key)) for part in parts]))
+    for aim in report["aims"]:
+        word = {True: "reached", False: "MISSED", None: "not measured"}[aim["is_reached"]]
+        write_line(f"{word:<12} {aim['aim']}: {_cell(aim['measured'])} (aim {_cell(aim['target'])})")
+
+
+def _print_quantum(report: Mapping[str, Any]) -> None:
+    """One line a measure: its name, with the grammar, without it. Counts by name (families, findings) are --json's."""
     samples = f"{report['count']} samples for each of {len(report['seeds'])} seeds"
     write_line(f"{report['model']}: {samples}, {report['seconds']} s")
-    write_line(f"{'measure':<32} {'with grammar':>22} {'without grammar':>22}")
+    write_line(_line("measure", ("with grammar", "without grammar")))
     for name, value in report["with_grammar"].items():
         if not isinstance(value, Mapping) or "share" in value:
-            write_line(f"{name:<32} {_cell(value):>22} {_cell(report['without_grammar'].get(name)):>22}")
+            write_line(_line(name, (_cell(value), _cell(report["without_grammar"].get(name)))))
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return f"{name:<28}" + "".join(f" {text:>22}" for text in cells)
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, Mapping):
+    if not isinstance(value, Mapping):
+        return "-" if value is None else str(value)
+    if "share" in value:
         return f"{value['share']:.3f} ({value['low']:.3f}-{value['high']:.3f})"
-    return "-" if value is None else str(value)
+    return "/".join(f"{value[key]:g}" for key in ("p10", "median", "p90") if key in value)

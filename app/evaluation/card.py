@@ -1,0 +1,292 @@
+"""The model card: what a model was trained on, what was measured, what that means and what it does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.evaluation.harness import SIMULATION_CPU_S
+from app.evaluation.report import types_without_testbench
+from app.inference.checkpoint import seal
+
+#: Set -> its column in tables of analog models.
+SETS: Mapping[str, str] = {
+    "data": "types as in the data",
+    "uniform": "types uniformly",
+    "unconstrained": "without grammar",
+    "real": "real, held out",
+    "real_uniform": "real, types alike",
+    "wired_5": "5 % of pins rewired",
+    "wired_20": "20 %",
+    "wired_100": "random wiring",
+}
+
+#: Measure -> what its line says, in the order of the table.
+MEASURES: Mapping[str, str] = {
+    "parses": "ends by itself and is a circuit",
+    "legal": "no electrical rule broken",
+    "distinct": "distinct among the samples of its seed",
+    "not_in_training": "not isomorphic to a training circuit",
+    "similarity": "similarity to the nearest training circuit (10 %, median, 90 %)",
+    "similarity_below_0_95": "that similarity below 0.95",
+    "novel": "novel: not isomorphic and below 0.95",
+    "converges": "ngspice finds an operating point",
+    "conducting": "share of transistors that conduct, after the bias search",
+    "saturated": "share of MOS that are saturated, after the bias search",
+    "conducting_where_solved": "conducting, of circuits that got so far",
+    "saturated_where_solved": "saturated, of circuits that got so far",
+    "functional": "works on a testbench of its type",
+    "type_accuracy": "classified as the type asked for",
+    "type_accuracy_by_wiring": "the same, not told what ports are called",
+    "masked_nats": "nats that the grammar took away, median",
+    "mask_below_1_nat": "less than 1 nat taken away",
+    "devices": "devices, median",
+}
+
+_QUANTUM_MEASURES: Mapping[str, str] = {
+    "is_sentence": "ends by itself and decodes to a circuit",
+    "loads_bare": "`qiskit.qasm2.loads` accepts it bare",
+    "loads_strict": "`qiskit.qasm2.loads(strict=True)` accepts it",
+    "all_checks": "passes every check of this service",
+    "distinct_share": "distinct among the samples",
+    "not_in_training_share": "not identical to a training circuit",
+    "similarity_below_0_95_share": "nearest-training similarity below 0.95",
+    "median_nearest_similarity": "median similarity to the nearest training circuit",
+    "median_qubits": "median qubits",
+    "median_gates": "median gates",
+    "error_rows": "rows that could not be checked",
+}
+
+
+def write_card(folder: Path, report: Mapping[str, Any]) -> None:
+    """The model folder says what was measured: card.json for programs, card.md for people; the manifest is renewed."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "card.json").write_text(json.dumps({"evaluation": report}, indent=1) + "\n", encoding="utf-8")
+    (folder / "card.md").write_text(card_text(config, report), encoding="utf-8")
+    seal(folder)
+
+
+def card_text(config: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """The card in Markdown, from the model's configuration and the report of its evaluation."""
+    measured = {"analog": _analog, "quantum": _quantum}[config["kind"]](report)
+    return "\n".join([*_training(config), *measured, "", "## Limits", "", _LIMITS[config["kind"]], ""])
+
+
+def _training(config: Mapping[str, Any]) -> list[str]:
+    training, decoder = config["training"], config["decoder"]
+    return [
+        f"# {config['name']}",
+        "",
+        f"A decoder-only transformer that writes {config['kind']} circuits in the language `{config['language']}`: "
+        f"{config['parameters']:,} parameters ({decoder['layers']} layers, width {decoder['width']}), "
+        "stored in bfloat16.",
+        "",
+        "## Training",
+        "",
+        f"- Data: {training['corpus']}; {training['training_circuits']:,} circuits trained on, "
+        f"{training['held_out_circuits']:,} held out, split {training['split']}. Left out: "
+        f"{', '.join(f'{count} {reason}' for reason, count in training['left_out'].items()) or 'none'}.",
+        f"- Command: `{training['command']}` (seed {training['recipe']['seed']}; the whole recipe is in config.json).",
+        f"- Cost: {training['tokens_seen']:,} tokens, {training['seconds'] / 60:.0f} minutes of wall time.",
+        f"- Held-out loss: {training['held_out_nats_per_token']} nats a token, "
+        f"{training['held_out_bits_per_unit']} bits a {training['unit']}.",
+        "",
+        "## What its samples are worth",
+        "",
+    ]
+
+
+def _quantum(report: Mapping[str, Any]) -> list[str]:
+    seeds = report["seeds"]
+    sides = [report["with_grammar"], report["without_grammar"]]
+    rows = [(label, *(cell(side[key]) for side in sides)) for key, label in _QUANTUM_MEASURES.items()]
+    return [
+        f"{report['count']} samples for each of the seeds {', '.join(map(str, seeds))}, temperature "
+        f"{report['temperature']}, nothing asked for, nothing discarded. With the grammar the structural lines are "
+        "guarantees and not scores; the right column shows what the network alone has learnt, taken "
+        f"at whatever size it ended. {_INTERVALS}",
+        "",
+        f"Command: `josephson evaluate quantum --count {report['count']} --seeds {len(seeds)} --write-card`",
+        "",
+        *_table(("measure", "with grammar", "without grammar"), rows),
+        "",
+        f"Most frequent findings with the grammar: {_counts(sides[0]['findings'])}; "
+        f"without: {_counts(sides[1]['findings'])}.",
+    ]
+
+
+def _analog(report: Mapping[str, Any]) -> list[str]:
+    sets, seeds = report["sets"], report["seeds"]
+    overall = {name: sets[name]["overall"] for name in SETS}
+    rows = [(label, *(cell(part.get(key)) for part in overall.values())) for key, label in MEASURES.items()]
+    rows.append(("circuits (function tried on)", *(_sizes(part) for part in overall.values())))
+    return [
+        f"{report['count']} samples for each of the seeds {', '.join(map(str, seeds))} and each set, temperature "
+        f"{report['temperature']}, every sample asked for by type, nothing discarded: a circuit that fails a check "
+        f"counts as failing every later one, and transistors of a circuit without an operating point do not conduct. "
+        f"{_INTERVALS}",
+        "",
+        f"Command: `{analog_command(report)}`",
+        "",
+        "Beside the samples stand the **ceiling**, real circuits held out from training "
+        f"({report['held_out']} from {report['corpus']}), and the **floor**, the same real circuits with all pins "
+        "trading nets at random: as many devices, as many pins on every net, no design. Both went through the same "
+        f"checks. Of the real circuits {_percent(overall['real'].get('not_in_training'))} % are not isomorphic to any "
+        "that this model was trained on.",
+        "",
+        *_table(("measure", *SETS.values()), rows),
+        "",
+        *_NOTES,
+        f"- Function was tried on a random subset, {report['function_count']} samples a seed and set: the default "
+        "sizing budget on the testbenches of the type. A circuit that no testbench of its type can drive does not "
+        f"work, nor does a sizing that takes over {SIMULATION_CPU_S:g} s of processor time. Types without a testbench "
+        f"are left out: {', '.join(types_without_testbench())}.",
+        f"- Speed: {_speed(report['speed'])}. This evaluation took {sum(report['cpu_s'].values()) / 60:.0f} minutes "
+        "of processor time.",
+        "",
+        "### By type",
+        "",
+        "Types uniformly with the grammar: measured (interval) [real circuits of the type, random wiring of them]; `n` "
+        "as samples / real circuits, for function those that were tried.",
+        "",
+        *_by_type(sets, ("legal", "distinct", "novel", "type_accuracy")),
+        "",
+        *_by_type(sets, ("converges", "conducting", "saturated", "functional")),
+        "",
+        "### Spread over seeds",
+        "",
+        "Types as in the data: mean of each seed, and the standard deviation over seeds.",
+        "",
+        *_by_seed(sets["data"]["overall"], seeds),
+        "",
+        "### Aims",
+        "",
+        *_aims(report["aims"]),
+        "",
+        f"Most frequent findings with the grammar: {_counts(overall['data']['findings'])}; "
+        f"without: {_counts(overall['unconstrained']['findings'])}; "
+        f"of real circuits: {_counts(overall['real']['findings'])}.",
+    ]
+
+
+def analog_command(report: Mapping[str, Any]) -> str:
+    """The command that makes such a report again; DIR stands for the folder of the data."""
+    source = "" if report["corpus"].endswith("data/archetypes") else " --source DIR"
+    return (
+        f"josephson evaluate analog --count {report['count']} --seeds {len(report['seeds'])}{source} "
+        f"--function-count {report['function_count']} --model {report['model']} --write-card"
+    )
+
+
+def cell(value: Any) -> str:
+    """One cell of a table: a share in percent with its interval, a median, deciles, a plain number, or a dash."""
+    if value is None:
+        return "-"
+    if not isinstance(value, Mapping):
+        return str(value)
+    if "share" in value:
+        return f"{100 * value['share']:.1f} % ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
+    if "p10" in value:
+        return f"{value['p10']:.2f}, {value['median']:.2f}, {value['p90']:.2f}"
+    return f"{value['median']:g} ({value['low']:g} to {value['high']:g})"
+
+
+def _by_type(sets: Mapping[str, Any], measures: Sequence[str]) -> list[str]:
+    rows = []
+    for kind, part in sets["uniform"]["types"].items():
+        ceiling = sets["real"]["types"].get(kind, {})
+        floor = sets["wired_100"]["types"].get(kind, {})
+        row = [kind, f"{part['n']} / {ceiling.get('n', 0)}"]
+        for key in measures:
+            beside = f"[{_percent(ceiling.get(key))}, {_percent(floor.get(key))}]"
+            tried = f" n {_n(part.get(key))} / {_n(ceiling.get(key))}" if key == "functional" else ""
+            row.append(f"{cell(part.get(key))} {beside}{tried}")
+        rows.append(row)
+    return _table(["type", "n", *(key.replace("_", " ") for key in measures)], rows)
+
+
+def _by_seed(overall: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
+    rows = []
+    for key, label in MEASURES.items():
+        value = overall.get(key)
+        if isinstance(value, Mapping) and "by_seed" in value:
+            means = [_percent({"share": value["by_seed"].get(str(seed))}) for seed in seeds]
+            rows.append((label, *means, f"{100 * value['spread']:.2f}"))
+    if not rows:
+        return ["One seed, so there is none."]
+    return _table(("measure", *(f"seed {seed}" for seed in seeds), "deviation, points"), rows)
+
+
+def _aims(aims: Sequence[Mapping[str, Any]]) -> list[str]:
+    words = {True: "reached", False: "**missed**", None: "not measured"}
+    rows = []
+    for aim in aims:
+        interval = "" if aim["low"] is None else f" ({aim['low']:g} to {aim['high']:g})"
+        measured = "-" if aim["measured"] is None else f"{aim['measured']:g}{interval}"
+        target = "-" if aim["target"] is None else f"{aim['target']:g}"
+        rows.append((aim["aim"], measured, target, words[aim["is_reached"]]))
+    return _table(("aim", "measured", "target", ""), rows)
+
+
+def _speed(speed: Mapping[str, Any]) -> str:
+    words = {"structure": "generated and checked structurally", "operating_point": "with the operating point as well"}
+    parts = [
+        f"{speed[rung]['per_cpu_s']:g} circuits a CPU second {word}" for rung, word in words.items() if rung in speed
+    ]
+    return ", ".join(parts) + " (this process and its workers, starting up left out)" if parts else "not measured"
+
+
+def _sizes(part: Mapping[str, Any]) -> str:
+    return f"{part['n']} ({_n(part.get('functional'))})"
+
+
+def _n(value: Mapping[str, Any] | None) -> int:
+    return 0 if value is None else int(value["n"])
+
+
+def _percent(value: Mapping[str, Any] | None) -> str:
+    return "-" if value is None or value["share"] is None else f"{100 * value['share']:.1f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
+
+
+def _counts(findings: Mapping[str, int]) -> str:
+    return ", ".join(f"`{code}` {count}" for code, count in findings.items()) or "none"
+
+
+_INTERVALS = (
+    "Intervals are 95 %, by resampling the circuits (bootstrap); where all agree, Wilson's, since a bootstrap is blind "
+    "there."
+)
+
+_NOTES = (
+    "How to read it:",
+    "",
+    "- With the grammar a sample parses, ends, closes and drives every net: a property of the program, guaranteed by "
+    "construction and no merit of the network. Of the electrical rules the grammar leaves some to be measured (pieces "
+    "wired to no port, a coil across the supply). Without the grammar both lines are the network's own.",
+    "- Distinct and novel say that circuits differ, not that they are any good: random wiring is novel too. Read them "
+    "together with the lines below. The similarity of held-out real circuits to the training circuits shows how near "
+    "real circuits are to each other.",
+    "- That ngspice finds an operating point says next to nothing: it finds one for most random wiring that is legal. "
+    "Conduction (of all transistors) and saturation (of the MOS) are shares after a bounded bias search, at default "
+    "sizes; read them between floor and ceiling and not as absolutes.",
+    "- The type is told by a classifier trained apart from the generator. What it gets right on real held-out circuits "
+    "is the most that this line can show; it is likeness, not function.",
+    "- Nats taken away are the log-mass of all that the grammar forbade on the way, a circuit: near 0 the network "
+    "writes legal circuits by itself, a large number means that it was led by the hand.",
+)
+
+_LIMITS = {
+    "analog": "A topology, not a design: sizes are the technology's defaults, or what a small budget of sizings found. "
+    "The requested type is a condition the model was trained on. Function is the least that a testbench of the type "
+    "asks for, in one technology at its nominal corner; not meeting it proves nothing about the topology. Circuits "
+    "beyond 72 devices were not in the training data.",
+    "quantum": "The family is a condition the model was trained on; that a program computes what its family name says "
+    "is not checked here. Programs beyond 1,024 tokens were not in the training data. Angles off the common grid of pi "
+    "carry an error of up to 1e-4 rad.",
+}

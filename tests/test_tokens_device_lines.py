@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,6 +213,20 @@ def test_what_the_language_cannot_write_is_not_expressible(circuit: Netlist, sen
     assert str(caught.value) == sentence
 
 
+def test_a_sentence_says_how_many_devices_are_left_before_every_fourth_from_the_end():
+    ladder = netlist(*[("resistor", f"VIN1 a{n}") for n in range(9)], ports="VIN1 VSS")
+    names = [VOCABULARY.tokens[token] for token in LANGUAGE.encode(ladder, "other", random.Random(0))]
+    starts = [place for place, name in enumerate(names) if name.startswith("kind:")]
+    told = [names[place - 1] if names[place - 1].startswith("left:") else "" for place in starts]
+    assert told == ["", "left:8", "", "", "", "left:4", "", "", ""]
+
+
+def test_what_a_bare_network_counts_down_need_not_be_true():
+    ids = words("type:opamp size16:0 size1:9 left:88 kind:resistor VDD VSS kind:resistor VDD VIN1 <end>")
+    decoded, _ = LANGUAGE.decode(ids, checks_size=False)
+    assert len(decoded.devices) == 2
+
+
 def test_ports_of_a_role_are_numbered_by_first_use():
     mirrored = netlist(("resistor", "VB7 VB2"), ("resistor", "VIN3 VB2"), ports="VB7 VB2 VIN3 VSS")
     decoded, _ = LANGUAGE.decode(LANGUAGE.encode(mirrored, "other", random.Random(0)))
@@ -236,6 +251,8 @@ def test_an_unknown_type_is_not_expressible():
         ("type:opamp size16:0 size1:1 kind:resistor N2 VDD <end>", 5, "N2 before N1"),
         ("type:opamp size16:0 size1:2 kind:resistor VDD VSS <end>", 7, "1 devices, 2 were declared"),
         ("type:opamp size16:0 size1:0 <end>", 4, "no device"),
+        ("type:opamp size16:0 size1:4 kind:resistor VDD VSS", 4, "kind:resistor where left:4 is due"),
+        ("type:opamp size16:0 size1:5 left:4 kind:resistor VDD VSS", 4, "left:4 where a device kind or <end> is due"),
         (
             "type:opamp size16:0 size1:1 kind:resistor VDD VSS <pad>",
             7,
@@ -266,7 +283,8 @@ def test_a_prompt_is_what_every_sentence_under_the_constraint_shares():
         ({"type": "toaster"}, "unknown circuit type 'toaster'", "/type"),
         ({"max_devices": 0}, "device counts 1..0 do not lie within 1..255", "/max_devices"),
         ({"max_devices": 256}, "device counts 1..256 do not lie within 1..255", "/max_devices"),
-        ({"min_devices": 5, "max_devices": 4}, "device counts 5..4 do not lie within 1..255", "/max_devices"),
+        ({"min_devices": 5, "max_devices": 4}, "min_devices 5 is above max_devices 4", "/min_devices"),
+        ({"min_devices": 0}, "device counts 0..255 do not lie within 1..255", "/max_devices"),
         ({"kinds": ("nmos", "tube")}, "unknown device kind 'tube'; known: nmos, pmos", "/kinds/1"),
         ({"kinds": ()}, "no device kind is allowed; leave kinds out to allow all", "/kinds"),
         ({"ports": ("VIN1", "N1")}, "'N1' is not a port name; ports are VDD, VSS or a role with an index", "/ports/1"),
@@ -279,6 +297,46 @@ def test_a_constraint_nobody_can_mean_names_its_field(fields: dict[str, object],
         TopologyConstraint(**fields)  # type: ignore[arg-type]  # one field at a time, of any type
     assert str(caught.value).startswith(sentence)
     assert caught.value.pointer == pointer
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"prefix": "kind:resistor VIN1"},
+            "the prefix is not made of device lines: <end> where a net is due",
+        ),
+        (
+            {"prefix": "kind:resistor VIN1 N2"},
+            "the prefix is not made of device lines: N2 before N1",
+        ),
+        (
+            {"prefix": "VIN1"},
+            "the prefix is not made of device lines: VIN1 where a device kind or <end> is due",
+        ),
+        (
+            {"prefix": "kind:resistor VIN1 VSS " * 201},
+            "the prefix has 201 devices, at most 200 can be completed",
+        ),
+        (
+            {"prefix": "kind:resistor VIN1 VSS", "kinds": ("nmos", "pmos")},
+            "the prefix holds a device of kind resistor; kinds allows only nmos, pmos",
+        ),
+    ],
+)
+def test_a_prefix_that_no_sentence_can_begin_with_is_refused(fields: dict[str, Any], sentence: str):
+    prefix = tuple(VOCABULARY.ids(fields.pop("prefix").split()))
+    with pytest.raises(InvalidRequest) as caught:
+        TopologyConstraint(prefix=prefix, **fields)
+    assert str(caught.value) == sentence
+    assert caught.value.pointer == "/prefix"
+
+
+def test_an_exact_size_of_a_type_is_part_of_the_prompt_and_so_is_a_prefix_after_it():
+    prefix = tuple(VOCABULARY.ids(["kind:resistor", "VIN1", "N1"]))
+    exact = TopologyConstraint(type="ldo", min_devices=18, max_devices=18, prefix=prefix)
+    assert LANGUAGE.prompt(exact) == words("type:ldo size16:1 size1:2 kind:resistor VIN1 N1")
+    assert LANGUAGE.prompt(TopologyConstraint(min_devices=18, max_devices=18, prefix=prefix)) == words("")
 
 
 def test_every_circuit_type_can_be_asked_for():

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,15 @@ from app.analog.kinds import CIRCUIT_TYPES, KINDS, PORT_ROLES
 from app.analog.netlist import Netlist
 from app.analog.rules import electrical_findings
 from app.errors import InvalidRequest
-from app.tokens.device_lines import MAX_DEVICES, VOCABULARY, DeviceLines, TopologyConstraint
+from app.tokens.device_lines import (
+    KIND_START,
+    LEFT_START,
+    MAX_DEVICES,
+    VOCABULARY,
+    DeviceLines,
+    TopologyConstraint,
+    with_countdown,
+)
 from tests.random_walks import illegal_positions, walk
 from tests.tiny_models import CPU
 
@@ -171,6 +180,63 @@ def test_a_constraint_narrows_types_kinds_and_sizes_from_the_first_token_on():
         GRAMMAR.advance(state, legal[:1])
     kinds = {VOCABULARY.tokens[token] for token in GRAMMAR.mask(state, 1)[0].nonzero()[:, 0].tolist()}
     assert kinds == {"kind:pmos", "kind:pmos_bs", "kind:pmos_b", "kind:pmos_cap", "kind:pmos_cap_b"}
+
+
+def lines(text: str) -> tuple[int, ...]:
+    return tuple(VOCABULARY.ids(text.split()))
+
+
+PREFIX = lines("kind:resistor VIN1 N1 kind:nmos N2 N1 VSS kind:capacitor VB1 VB2")
+
+
+def test_each_token_of_a_prefix_is_the_only_one_at_its_place_and_none_is_after_it():
+    constraint = TopologyConstraint(max_devices=9, prefix=PREFIX)
+    state = GRAMMAR.start(constraint)
+    for position in range(3 + len(with_countdown(9, PREFIX))):
+        legal = GRAMMAR.mask(state, 1)[0].nonzero()[:, 0]
+        if position < 3:
+            assert len(legal) > 1 or position == 1
+        else:
+            assert legal.tolist() == [with_countdown(9, PREFIX)[position - 3]]
+        GRAMMAR.advance(state, legal[-1:])
+    assert len(GRAMMAR.mask(state, 1)[0].nonzero()) > 1
+
+
+def test_the_sizes_after_which_a_prefix_can_be_closed_are_the_only_ones():
+    def sizes(constraint: TopologyConstraint) -> set[int]:
+        found = set()
+        start = GRAMMAR.start(constraint)
+        for high in range(16):
+            for low in range(16):
+                state = GRAMMAR.allocate(1)
+                state.put(0, start)
+                words = (f"type:{CIRCUIT_TYPES[0]}", f"size16:{high}", f"size1:{low}")
+                for token in VOCABULARY.ids(words):
+                    if not GRAMMAR.mask(state, 1)[0, token]:
+                        break
+                    GRAMMAR.advance(state, torch.tensor([token]))
+                else:
+                    found.add(16 * high + low)
+        return found
+
+    # N2 lacks a device
+    assert sizes(TopologyConstraint(max_devices=20, prefix=PREFIX)) == set(range(4, 21))
+    assert sizes(TopologyConstraint(max_devices=20, min_devices=17, prefix=PREFIX)) == set(range(17, 21))
+    # nothing is open: the prefix is a circuit
+    whole = lines("kind:resistor VIN1 N1 kind:capacitor N1 VSS")
+    assert sizes(TopologyConstraint(max_devices=6, prefix=whole)) == set(range(2, 7))
+    # three gates wait for what drives them, and no device that is allowed drives more than two nets
+    gates = lines("kind:nmos VIN1 N1 VSS kind:nmos VIN1 N2 VSS kind:nmos VIN1 N3 VSS")
+    closed = TopologyConstraint(max_devices=8, kinds=("nmos", "resistor"), prefix=gates)
+    assert sizes(closed) == set(range(5, 9))
+
+
+def test_a_prefix_keeps_the_kinds_ports_and_sizes_that_are_asked_for_as_well():
+    constraint = TopologyConstraint("ldo", 7, 11, ("resistor", "nmos", "capacitor"), ("VDD", "VREF1", "VOUT1"), PREFIX)
+    for sentence in walk(GRAMMAR, [constraint] * 60, 4):
+        lines_alone = [token for token in sentence[4:] if not LEFT_START <= token < KIND_START]
+        assert tuple(lines_alone[: len(PREFIX)]) == PREFIX
+        check(*LANGUAGE.decode(sentence), constraint)
 
 
 def test_rows_of_one_batch_do_not_know_of_each_other():

@@ -5,7 +5,8 @@ An internal net is *closed* when two devices touch it and one of its pins drives
 
 What a completed sentence guarantees: it decodes; it holds exactly the declared number of devices; every internal net is
 closed; no device is shorted over itself; every device but the first shares a net with an earlier one or stands on a
-supply; VSS and every required port are used; kinds, type and size are those the constraint allows.
+supply; VSS and every required port are used; kinds, type and size are those the constraint allows; its devices begin
+with the constraint's prefix, whose own devices may lie apart.
 
 Look-ahead. With `d` devices still to come after the current one, and `r` pins (`s` of them driving) left on the current
 one, a step is legal only if afterwards
@@ -17,11 +18,18 @@ where T and D are pins and driving pins of the most capable ordinary device allo
 still has to touch an earlier one (s is 0 for a net that the last driving pin may not take, being distinct from one that
 already did). The four together leave a way to `<end>`: each later device touches something earlier with one pin and
 closes or serves with the others.
+
+Countdown. Where it is due, the one token legal says how many devices are left, so it takes nothing from a choice.
+
+Prefix. Its tokens are forced: each is the only one legal at its place. They change codes and numbers as any others do,
+so with a given size the prefix leaves a way to `<end>` where the inequalities hold after it. Its size digits are those
+for which they do.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -31,16 +39,20 @@ from app.errors import InvalidRequest
 from app.tokens._base import BEGIN, END, PAD, TensorState
 from app.tokens._device_templates import TEMPLATES, Template
 from app.tokens.device_lines import (
+    COUNTDOWN_STEP,
     HIGH_START,
     INTERNAL_START,
     KIND_START,
+    LEFT_START,
     LOW_START,
     MAX_DEVICES,
     MAX_INTERNAL_NETS,
+    MAX_PREFIX_DEVICES,
     NET_START,
     TYPE_START,
     VOCABULARY,
     TopologyConstraint,
+    with_countdown,
 )
 
 _VOCAB = len(VOCABULARY)
@@ -49,6 +61,13 @@ _NAMED = INTERNAL_START - NET_START
 _BASE = 16
 _MAX_WIDTH = max(template.width for template in TEMPLATES)
 _MAX_PARTNERS = 2
+
+#: Tokens before the first device line, and places for forced tokens: one more than the longest prefix needs.
+_HEAD = 3
+_FORCED = _HEAD + MAX_PREFIX_DEVICES * (1 + _MAX_WIDTH) + 1
+
+#: Constraints whose first state is kept: a job and its engine start from the same one.
+_STARTS_KEPT = 64
 
 #: One place more than there are nets, and than a line has, for what a token or a pin does not have.
 _NO_NET = _NETS
@@ -61,10 +80,11 @@ class _Phase(IntEnum):
     TYPE = 0
     HIGH = 1
     LOW = 2
-    KIND = 3
-    NET = 4
-    END = 5
-    DONE = 6
+    LEFT = 3
+    KIND = 4
+    NET = 5
+    END = 6
+    DONE = 7
 
 
 class _Code(IntEnum):
@@ -276,16 +296,34 @@ def _closing_capacity(allowed: list[Template]) -> tuple[int, int]:
     return best.width, sum(best.drives)
 
 
+def _needs(constraint: TopologyConstraint, numbers: list[float]) -> str:
+    """What the numbers of a row after the prefix say is still to be done."""
+    required = int(numbers[_N.REQUIRED])
+    if not constraint.prefix:
+        return f"{required} nets must be used"
+    done, open_nets = constraint.prefix_devices, int(numbers[_N.OPEN])
+    parts = [_counted(done, "device"), _counted(open_nets, "open net")]
+    if required:
+        parts.append(f"{_counted(required, 'net')} still to be used")
+    return f"the prefix has {', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _counted(number: int, noun: str) -> str:
+    """``1 device``, ``2 devices``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 class DeviceLineState(TensorState):
     """Row tensors of the automaton.
 
     `used` counts internal nets; `case_kind` and `case_net` choose rows of the slack tables; `forbidden` are tokens that
-    would short the current device.
+    would short the current device. `forced` holds the token that must stand at each place, or PAD where none must, and
+    `due` the one at the place (`taken`) that is next.
     """
 
     FIELDS = (
         "phase", "numbers", "code", "used", "template", "pin", "line", "is_first", "case_kind", "case_net",
-        "forbidden", "size_high", "low_digits", "allowed",
+        "forbidden", "size_high", "low_digits", "allowed", "forced", "taken", "due",
     )  # fmt: skip
 
     def __init__(self, rows: int, device: torch.device) -> None:
@@ -303,6 +341,7 @@ class DeviceLineState(TensorState):
         self.forbidden = ints(_MAX_PARTNERS) + BEGIN
         self.low_digits = torch.zeros(rows, _BASE, _BASE, dtype=torch.bool, device=device)
         self.allowed = torch.zeros(rows, _VOCAB, dtype=torch.bool, device=device)
+        self.forced, self.taken, self.due = ints(_FORCED) + PAD, ints(1), ints(1) + PAD
 
 
 class DeviceLineGrammar:
@@ -327,15 +366,21 @@ class DeviceLineGrammar:
         phases = torch.zeros(len(_Phase), _VOCAB, dtype=torch.bool)
         phases[_Phase.TYPE, TYPE_START:HIGH_START] = True
         phases[_Phase.HIGH, HIGH_START:LOW_START] = True
-        phases[_Phase.LOW, LOW_START:KIND_START] = True
+        phases[_Phase.LOW, LOW_START:LEFT_START] = True
+        phases[_Phase.LEFT, LEFT_START:KIND_START] = True
         phases[_Phase.KIND, KIND_START:NET_START] = True
         phases[_Phase.NET, NET_START:] = True
         phases[_Phase.END, END] = True
         phases[_Phase.DONE, PAD] = True
         self._phases = phases.to(device)
-        following_phase = {_Phase.END: _Phase.DONE, _Phase.DONE: _Phase.DONE, _Phase.NET: _Phase.NET}
+        following_phase = {
+            _Phase.LOW: _Phase.KIND, _Phase.END: _Phase.DONE, _Phase.DONE: _Phase.DONE, _Phase.NET: _Phase.NET,
+        }  # fmt: skip
         self._next_phase = torch.tensor([int(following_phase.get(p, p + 1)) for p in _Phase], device=device)
         self._internal_number = torch.arange(_NETS, device=device) - _NAMED  # N1 is 0; negative for named nets
+        self._left = torch.arange(COUNTDOWN_STEP, MAX_DEVICES + 1, COUNTDOWN_STEP, device=device)
+        self._only = torch.eye(_VOCAB, dtype=torch.bool, device=device)
+        self._start = lru_cache(maxsize=_STARTS_KEPT)(self._begin)
 
     def allocate(self, rows: int) -> DeviceLineState:
         """Rows that are finished."""
@@ -347,24 +392,27 @@ class DeviceLineGrammar:
         """One row before its type token.
 
         Raises:
-            InvalidRequest: no sentence can have so few devices and use every required port.
+            InvalidRequest: no sentence can have so few devices and use every required port, or complete the prefix.
         """
+        state = DeviceLineState(1, self.device)
+        state.put(0, self._start(constraint))
+        return state
+
+    def _begin(self, constraint: TopologyConstraint) -> DeviceLineState:
         state = DeviceLineState(1, self.device)
         state.phase[0] = int(_Phase.TYPE)
         state.is_first[0] = 1
         allowed = state.allowed[0]
         allowed[:] = True
-        if constraint.type is not None:
-            allowed[TYPE_START:HIGH_START] = False
-            allowed[VOCABULARY.index[f"type:{constraint.type}"]] = True
+        allowed[TYPE_START:HIGH_START] = False
+        for name in constraint.types:
+            allowed[VOCABULARY.index[f"type:{name}"]] = True
         templates = [t for t in TEMPLATES if constraint.kinds is None or t.kind in constraint.kinds]
         allowed[KIND_START:NET_START] = False
         for template in templates:
             allowed[VOCABULARY.index[f"kind:{template.token}"]] = True
         pins, driving = _closing_capacity(templates)
         required = {"VSS", *constraint.ports}
-        on_first = max(template.width + len(required.intersection(template.rails)) for template in templates)
-        self._limit_size(state, constraint, 1 - min(0, (on_first - len(required)) // (pins - 1)), len(required))
         state.code[0, :_NAMED] = int(_Code.UNUSED)
         state.code[0, : len(SUPPLY_NETS)] = int(_Code.CLOSED)
         for net in required:
@@ -374,44 +422,84 @@ class DeviceLineGrammar:
         numbers = {_N.REQUIRED: len(required), _N.DEVICE: 1, _N.DEVICE_PINS: pins, _N.DEVICE_DRIVING: driving}
         for column, value in numbers.items():
             state.numbers[0, column] = value
+        self._limit_size(state, constraint)
+        if constraint.prefix:
+            state.forced[0, _HEAD : _HEAD + len(constraint.prefix)] = torch.tensor(constraint.prefix)
         return state
 
-    def _limit_size(self, state: DeviceLineState, constraint: TopologyConstraint, needed: int, required: int) -> None:
-        """The size digits that some allowed size has, and which low digits go with each high one."""
-        least = max(constraint.min_devices, needed)
+    def _limit_size(self, state: DeviceLineState, constraint: TopologyConstraint) -> None:
+        """The size digits that some possible size has, and which low digits go with each high one."""
+        done = constraint.prefix_devices
+        written = self._written(state, constraint)
+        sizes = [done] if done and self._is_complete(written) else []
+        sizes += [done + 1 + later for later in self._possible_numbers_later(written, MAX_DEVICES - done)]
+        least = max(constraint.min_devices, min(sizes, default=MAX_DEVICES + 1))
         if least > constraint.max_devices:
             raise InvalidRequest(
-                f"{required} nets must be used, which takes at least {least} devices; "
+                f"{_needs(constraint, written.numbers[0].tolist())}, which takes "
+                f"{f'at least {least}' if sizes else f'more than {MAX_DEVICES}'} devices; "
                 f"at most {constraint.max_devices} are allowed",
-                pointer="/ports",
+                pointer="/max_devices" if done else "/ports",
             )
-        for size in range(least, constraint.max_devices + 1):
-            state.low_digits[0, size // _BASE, size % _BASE] = True
+        for size in sizes:
+            if constraint.min_devices <= size <= constraint.max_devices:
+                state.low_digits[0, size // _BASE, size % _BASE] = True
         state.allowed[0, HIGH_START:LOW_START] = state.low_digits[0].any(-1)
 
+    def _written(self, state: DeviceLineState, constraint: TopologyConstraint) -> DeviceLineState:
+        """The one row of `state` after the largest size and the prefix."""
+        written = DeviceLineState(1, self.device)
+        written.put(0, state)
+        largest = (TYPE_START, HIGH_START + MAX_DEVICES // _BASE, LOW_START + MAX_DEVICES % _BASE)
+        with torch.inference_mode():
+            first_tokens = (*largest, *with_countdown(MAX_DEVICES, constraint.prefix))
+            for token in torch.tensor(first_tokens, device=self.device)[:, None]:
+                self.advance(written, token)
+        return written
+
+    def _is_complete(self, written: DeviceLineState) -> bool:
+        """Whether the row's devices are a circuit without any more."""
+        return not bool(written.numbers[0, [_N.OPEN, _N.UNDRIVEN, _N.REQUIRED]].any())
+
+    def _possible_numbers_later(self, written: DeviceLineState, most: int) -> list[int]:
+        """Of 0 to `most` - 1 devices after the next one, those with which the row, where a kind is due, can end."""
+        later = torch.arange(most, device=self.device)[:, None]
+        numbers = written.numbers.repeat(most, 1)
+        numbers[:, _N.LATER : _N.PINS] = later * numbers[:, _N.DEVICE : _N.LATER]
+        slack = (numbers @ self._slacks)[:, None] + self._kind_slacks[written.case_kind]
+        is_possible = (slack.amin(-1) >= 0) & written.allowed[:, KIND_START:NET_START]
+        possible: list[int] = is_possible.any(-1).nonzero()[:, 0].tolist()
+        return possible
+
     def longest(self, constraint: TopologyConstraint) -> int:
-        """Begin, type, two digits, a line of at most a block's width for each device, end."""
+        """Begin, type, two digits, the prefix, a line of at most a block's width for each other device, end."""
         widths = [t.width for t in TEMPLATES if constraint.kinds is None or t.kind in constraint.kinds]
-        return 5 + constraint.max_devices * (1 + max(widths))
+        lines = (constraint.max_devices - constraint.prefix_devices) * (1 + max(widths))
+        return 5 + len(constraint.prefix) + lines + constraint.max_devices // COUNTDOWN_STEP
 
     def mask(self, state: DeviceLineState, rows: int) -> Tensor:
         """Bool [rows, vocabulary]: the tokens that may follow."""
         here = state.first(rows)
         mask = self._phases[here.phase] & here.allowed
         every = torch.arange(rows, device=self.device)
-        mask[:, LOW_START:KIND_START] &= here.low_digits[every, here.size_high]
+        mask[:, LOW_START:LEFT_START] &= here.low_digits[every, here.size_high]
+        mask[:, LEFT_START:KIND_START] &= self._left == here.numbers[:, _N.LATER, None] + 1.0
         slack = (here.numbers @ self._slacks)[:, None]
         mask[:, KIND_START:NET_START] &= (slack + self._kind_slacks[here.case_kind]).amin(-1) >= 0
         possible = (slack + self._code_slacks[here.case_net]).amin(-1) >= 0
         mask[:, NET_START:] &= possible.gather(1, here.code[:, :_NETS])
         mask[:, NET_START:] &= self._internal_number <= here.used[:, None]
-        return mask.scatter_(1, here.forbidden, False)
+        mask.scatter_(1, here.forbidden, False)
+        is_free = (here.due == PAD) | (here.phase == _Phase.LEFT)[:, None]
+        return torch.where(is_free, mask, self._only[here.due[:, 0]])
 
     def advance(self, state: DeviceLineState, tokens: Tensor) -> None:
         """Each of the first len(tokens) rows has taken its token."""
         rows = len(tokens)
         here = state.first(rows)
         phase, numbers = here.phase, here.numbers
+        here.taken.add_((phase != _Phase.LEFT)[:, None]).clamp_(max=_FORCED - 1)
+        torch.gather(here.forced, 1, here.taken, out=here.due)
         is_net, is_kind = phase == _Phase.NET, phase == _Phase.KIND
 
         # the size says how many devices come after the first
@@ -450,7 +538,10 @@ class DeviceLineGrammar:
         here.case_kind[:] = here.is_first * 4 + (required * self._supply_cases).sum(-1)
         here.case_net.copy_(due[:, 2] * 2 + untouched)
         ended = torch.where(has_later, int(_Phase.KIND), int(_Phase.END))
-        here.phase[:] = torch.where(ends, ended, self._next_phase[phase])
+        due_phase = torch.where(ends, ended, self._next_phase[phase])
+        is_counted = numbers[:, _N.LATER] % COUNTDOWN_STEP == COUNTDOWN_STEP - 1
+        is_counted &= (due_phase == _Phase.KIND) & (phase != _Phase.LEFT)
+        here.phase[:] = torch.where(is_counted, int(_Phase.LEFT), due_phase)
 
 
 assert MAX_DEVICES < _BASE * _BASE, "two size digits hold every size"

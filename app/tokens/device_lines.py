@@ -1,9 +1,10 @@
-"""The device-line language: `TYPE SIZE (KIND net net ...)*`, the default language of analog topologies.
+"""The device-line language: `TYPE SIZE ([LEFT] KIND net net ...)*`, the default language of analog topologies.
 
 Nets are VDD, VSS, ports by role and index, and internal nets; ports of a role and internal nets are numbered by first
 use. A bulk at its rail or at its source is part of the kind token, so the median circuit of the AnalogGenie data takes
 about 90 tokens where its Eulerian walk takes 345. Devices have no instance names, so no count of them is built into the
-vocabulary.
+vocabulary. Before every fourth device from the end a sentence says how many are left: a network counts to four, and not
+to forty.
 """
 
 from __future__ import annotations
@@ -36,12 +37,16 @@ MAX_PREFIX_DEVICES = 200
 
 _SIZE_BASE = 16
 
+#: A sentence says how many devices are left where that is a multiple of this.
+COUNTDOWN_STEP = 4
+
 VOCABULARY = Vocabulary(
     (
         "<pad>", "<begin>", "<end>",
         *(f"type:{name}" for name in CIRCUIT_TYPES),
         *(f"size16:{digit}" for digit in range(_SIZE_BASE)),
         *(f"size1:{digit}" for digit in range(_SIZE_BASE)),
+        *(f"left:{count}" for count in range(COUNTDOWN_STEP, MAX_DEVICES + 1, COUNTDOWN_STEP)),
         *(f"kind:{template.token}" for template in TEMPLATES),
         *SUPPLY_NETS,
         *(f"{role}{index}" for role, highest in PORT_ROLES.items() for index in range(1, highest + 1)),
@@ -52,6 +57,7 @@ VOCABULARY = Vocabulary(
 TYPE_START = VOCABULARY.index[f"type:{CIRCUIT_TYPES[0]}"]
 HIGH_START = VOCABULARY.index["size16:0"]
 LOW_START = VOCABULARY.index["size1:0"]
+LEFT_START = VOCABULARY.index[f"left:{COUNTDOWN_STEP}"]
 KIND_START = VOCABULARY.index[f"kind:{TEMPLATES[0].token}"]
 NET_START = VOCABULARY.index[SUPPLY_NETS[0]]
 INTERNAL_START = VOCABULARY.index["N1"]
@@ -76,6 +82,10 @@ class TopologyConstraint:
         """Names are known and the counts agree, else InvalidRequest with a pointer."""
         if self.type is not None and self.type not in CIRCUIT_TYPES:
             raise InvalidRequest(f"unknown circuit type {self.type!r}", pointer="/type")
+        if self.min_devices > max(1, self.max_devices):
+            raise InvalidRequest(
+                f"min_devices {self.min_devices} is above max_devices {self.max_devices}", pointer="/min_devices"
+            )
         if not 1 <= self.min_devices <= self.max_devices <= MAX_DEVICES:
             raise InvalidRequest(
                 f"device counts {self.min_devices}..{self.max_devices} do not lie within 1..{MAX_DEVICES}",
@@ -183,6 +193,23 @@ def closing_order(netlist: Netlist, rng: random.Random) -> list[Device]:
     return order
 
 
+def countdown(left: int) -> list[str]:
+    """The token names before a device with which `left` devices are still to be written."""
+    return [] if left < 1 or left % COUNTDOWN_STEP else [f"left:{left}"]
+
+
+def with_countdown(size: int, lines: Sequence[int]) -> list[int]:
+    """Token ids of the first `lines` of a sentence of `size` devices, with each countdown due in or after them."""
+    ids = VOCABULARY.ids(countdown(size))
+    left = size
+    for position, token in enumerate(lines):
+        ids.append(token)
+        if position + 1 == len(lines) or KIND_START <= lines[position + 1] < NET_START:
+            left -= 1
+            ids += VOCABULARY.ids(countdown(left))
+    return ids
+
+
 class NetNaming:
     """The names that a sentence gives to the nets of a circuit with these `ports`, as its devices are written.
 
@@ -256,7 +283,8 @@ class DeviceLines:
         high, low = divmod(len(circuit.devices), _SIZE_BASE)
         names = ["<begin>", f"type:{label}", f"size16:{high}", f"size1:{low}"]
         naming = NetNaming(circuit.ports)
-        for device in closing_order(circuit, rng):
+        for place, device in enumerate(closing_order(circuit, rng)):
+            names += countdown(len(circuit.devices) - place)
             names += naming.line(device)
         names.append("<end>")
         return VOCABULARY.ids(names)
@@ -279,6 +307,7 @@ class DeviceLines:
         numbers: Counter[str] = Counter()
         highest = 0
         while not reader.is_at(END):
+            reader.pass_countdown(countdown(size - len(devices)) if checks_size else None)
             template = _TEMPLATE_OF[reader.expect("kind:", "a device kind or <end>")]
             written = []
             for _ in range(template.width):
@@ -311,7 +340,7 @@ class DeviceLines:
         if constraint.min_devices < constraint.max_devices:
             return head
         high, low = divmod(constraint.max_devices, _SIZE_BASE)
-        return [*head, HIGH_START + high, LOW_START + low, *constraint.prefix]
+        return [*head, HIGH_START + high, LOW_START + low, *with_countdown(constraint.max_devices, constraint.prefix)]
 
     def grammar(self, device: torch.device) -> DeviceLineGrammar:
         """The grammar with its tables on `device`; made once for each."""
@@ -357,6 +386,13 @@ class _Reader:
             raise NotASentence(self.position, f"{token} where {wanted} is due")
         self.position += 1
         return token[len(prefix) :]
+
+    def pass_countdown(self, due: list[str] | None) -> None:
+        """What is `due` here is passed; with None, a countdown of whatever number, or none."""
+        if due is None:
+            self.position += self.position < len(self._ids) and LEFT_START <= self._ids[self.position] < KIND_START
+        for token in due or ():
+            self.expect(token, token)
 
     def expect_net(self) -> str:
         """The next token, a net."""

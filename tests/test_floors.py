@@ -16,12 +16,13 @@ APP = REPOSITORY / "app"
 
 #: Floor of every module or package directly under `app`. A new one gets its line here.
 FLOORS = {
-    "debian": 0, "errors": 0, "findings": 0, "recipes": 0, "registry": 0, "resources": 0, "units": 0,
+    "debian": 0, "errors": 0, "findings": 0, "recipes": 0, "registry": 0, "resources": 0, "split": 0,
+    "units": 0,
     "analog": 1, "bootstrap": 1, "quantum": 1,
     "nn": 2, "tokens": 2,
     "inference": 3, "simulators": 3, "sizes": 3, "technologies": 3, "testbenches": 3,
     "generators": 4, "measures": 4, "requests": 4, "training": 4, "validators": 4,
-    "benchmarks": 5, "evaluation": 5, "hand_over": 5, "jobs": 5, "simulation_corpus": 5,
+    "benchmarks": 5, "evaluation": 5, "hand_over": 5, "jobs": 5, "reward": 5, "simulation_corpus": 5,
     "testing": 5, "workshop": 5,
     "simulations": 5, "workshop_local": 5,
     "__main__": 6, "cli": 6, "service": 6, "settings": 6,
@@ -37,7 +38,7 @@ ROOMS = {
     "starlette": ("app.service",),
     "torch": (
         "app.tokens", "app.nn", "app.inference", "app.generators", "app.measures", "app.training", "app.workshop_local",
-        "app.benchmarks",
+        "app.benchmarks", "app.reward",
     ),
     "pydantic": ("app.requests", "app.service", "app.settings", "app.cli", "app.jobs"),
     "transformers": ("app.benchmarks",),
@@ -50,7 +51,7 @@ LOWEST_FLOOR = {"pydantic": 4, "pydantic_settings": 6, "typer": 6, "rich": 6, "h
 #: Packages that must import where neither Qiskit nor ngspice is installed: on a machine that only trains. It has torch,
 #: numpy and networkx (pure Python; isomorphism of netlists).
 TRAINS_ALONE = (
-    "errors", "findings", "registry", "resources", "units", "analog", "quantum", "tokens", "nn", "inference",
+    "errors", "findings", "registry", "resources", "split", "units", "analog", "quantum", "tokens", "nn", "inference",
     "measures", "training",
 )  # fmt: skip
 SOMETIMES_ABSENT = ("PySpice", "qiskit", "mqt", "fastapi", "starlette", "pydantic", "sqlalchemy", "typer")

@@ -1,0 +1,85 @@
+"""The journal of a run: scored circuits, one line each, written as they come and put in order when a round is judged.
+
+    WORK/reward.json               the model it started from, the recipe, what every finished round came to
+    WORK/round-000.partial.ndjson  circuits scored so far, in order of completion
+    WORK/round-000.ndjson          all circuits of a judged round, in order of index, with reward and weight
+
+A process that is killed loses at most the line that it was writing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from app.reward.judge import CircuitFacts, JudgedSample, Sample
+
+#: The file that a run is known by.
+STATE_NAME = "reward.json"
+
+
+class RoundJournal:
+    """The scored circuits of one round; `number` counts from 0. Appending is for one thread."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._partial = folder / f"round-{number:03d}.partial.ndjson"
+        self._path = folder / f"round-{number:03d}.ndjson"
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the round is complete."""
+        return self._path.is_file()
+
+    def begin(self) -> list[Sample]:
+        """What was scored before; a line that was cut off is gone, and `append` may be called."""
+        self._partial.touch()
+        text = self._partial.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1]
+        if len(whole) < len(text):
+            os.truncate(self._partial, len(whole))
+        return [_sample(json.loads(line)) for line in whole.splitlines()]
+
+    def append(self, sample: Sample) -> None:
+        """The sample is in the journal."""
+        with self._partial.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_sample_json(sample)) + "\n")
+
+    def finish(self, judged: Iterable[JudgedSample]) -> None:
+        """The round is complete, with these samples."""
+        lines = [
+            {
+                **_sample_json(entry.sample), "reward": round(entry.reward, 6), "is_duplicate": entry.is_duplicate,
+                "advantage": round(entry.advantage, 6), "weight": round(entry.weight, 6),
+            }
+            for entry in judged
+        ]  # fmt: skip
+        write_whole(self._path, "".join(json.dumps(line) + "\n" for line in lines))
+        self._partial.unlink(missing_ok=True)
+
+    def read(self) -> list[JudgedSample]:
+        """The samples of a judged round."""
+        rows = [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+        return [
+            JudgedSample(_sample(row), row["reward"], row["is_duplicate"], row["advantage"], row["weight"])
+            for row in rows
+        ]
+
+
+def _sample_json(sample: Sample) -> dict[str, Any]:
+    return {
+        "index": sample.index, "type": sample.type, "tokens": list(sample.tokens), "facts": sample.facts.as_json(),
+    }  # fmt: skip
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    return Sample(row["index"], row["type"], tuple(row["tokens"]), CircuitFacts(**row["facts"]))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """The file holds the text; whoever reads it sees the old one or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,57 @@
+"""Winners and corpus circuits as one stream of sentences, in which no type gains on the others."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from app.analog.netlist import Netlist
+from app.reward.judge import JudgedSample
+from app.tokens._base import Language
+from app.training.sentences import Example, SentenceStream
+
+
+def draw_weights(
+    corpus: Sequence[str], winners: Sequence[tuple[str, float]], *, label_exponent: float, winner_mix: float
+) -> tuple[list[float], list[float]]:
+    """How often each corpus circuit and each winner is drawn, up to a common factor.
+
+    A type's share of the draws is in proportion to (its corpus circuits) ** `label_exponent`, as in training. Within a
+    type, winners have `winner_mix` of it, by their weights; where the type has no winner, the corpus has all of it.
+    What the network learns from the ladder is then how circuits of a type are wired, and not which types there are.
+
+    Args:
+        corpus: The type of every corpus circuit.
+        winners: Type and weight of every winner; of a type that the corpus lacks none is drawn.
+    """
+    sizes = Counter(corpus)
+    won: dict[str, float] = defaultdict(float)
+    for label, weight in winners:
+        won[label] += weight
+    of_corpus = [sizes[label] ** (label_exponent - 1) * (1 - winner_mix if label in won else 1.0) for label in corpus]
+    of_winners = [
+        sizes[label] ** label_exponent * winner_mix * weight / won[label] if sizes[label] else 0.0
+        for label, weight in winners
+    ]
+    return of_corpus, of_winners
+
+
+def mixed_stream(
+    corpus: Sequence[Example[Netlist]],
+    winners: Sequence[JudgedSample],
+    language: Language[Any, Any, Any],
+    *,
+    context: int,
+    label_exponent: float,
+    winner_mix: float,
+) -> SentenceStream[Netlist]:
+    """The stream of both; see `draw_weights`."""
+    of_corpus, of_winners = draw_weights(
+        [example.label for example in corpus], [(entry.sample.type, entry.weight) for entry in winners],
+        label_exponent=label_exponent, winner_mix=winner_mix,
+    )  # fmt: skip
+    examples = [*corpus, *(Example(*language.decode(list(entry.sample.tokens))) for entry in winners)]
+    return SentenceStream(
+        examples, language.encode, context=context, label_exponent=label_exponent, weights=of_corpus + of_winners
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,14 @@ def test_a_closing_order_holds_every_device_once_and_grows_one_connected_piece(c
     for position, device in enumerate(order):
         assert not is_one_piece or position == 0 or seen & set(device.nets), f"{device.name} touches nothing earlier"
         seen.update(device.nets)
+
+
+def test_half_of_the_closing_orders_begin_anywhere():
+    circuit = max(ARCHETYPES, key=lambda circuit: len(circuit.netlist.devices)).netlist
+    first = Counter(closing_order(circuit, random.Random(seed))[0].name for seed in range(400))
+    usual = sum(count for count in first.values() if count > 20)
+    assert len(first) == len(circuit.devices)
+    assert 0.4 < usual / 400 < 0.75
 
 
 def test_a_closing_order_keeps_fewer_nets_open_than_a_random_one():

@@ -37,6 +37,9 @@ MAX_PREFIX_DEVICES = 200
 
 _SIZE_BASE = 16
 
+#: Share of the sentences whose first device is any of the circuit.
+_START_ANYWHERE = 0.5
+
 #: A sentence says how many devices are left where that is a multiple of this.
 COUNTDOWN_STEP = 4
 
@@ -157,8 +160,9 @@ def closing_order(netlist: Netlist, rng: random.Random) -> list[Device]:
 
     Next comes the device that most reduces the number of internal nets which exactly one device touches; of equals the
     one that most reduces the number of internal nets with devices still to come; of equals the one on the net that was
-    touched last, supplies apart; of equals one of the kind that came last. Every device but the first shares a net with
-    an earlier one, or stands on a supply, where the circuit is connected. The order decides how well a model learns
+    touched last, supplies apart; of equals one of the kind that came last. The first device is chosen so too, or, half
+    of the time, at random, so that a circuit has many sentences. Every later device shares a net with an earlier one,
+    or stands on a supply, where the circuit is connected. The order decides how well a model learns
     (docs/experiments.md).
     """
     internal = set(netlist.internal_nets)
@@ -169,9 +173,10 @@ def closing_order(netlist: Netlist, rng: random.Random) -> list[Device]:
     touched_by: Counter[str] = Counter()
     to_come = Counter(net for nets in nets_of.values() for net in nets)
     last_touch: dict[str, int] = {}
+    starts_anywhere = rng.random() < _START_ANYWHERE
     while waiting:
         best, best_score = 0, (-1, 0, 0, 0, False)
-        for position, device in enumerate(waiting):
+        for position, device in enumerate(waiting[:1] if starts_anywhere and not order else waiting):
             is_attached, opening, finishing, latest = not order, 0, 0, 0
             for net in nets_of[device.name]:
                 count = touched_by[net]

@@ -54,7 +54,13 @@ def prepared_corpus(kind: str, language: str, held_out_share: float, source: Pat
         source: A corpus folder or file, or None for what the project ships or rebuilds.
     """
     examples, told = read_examples(kind, source)
-    held_out = {id(example) for example in split(examples, held_out_share)[1]}
+    seen, unseen = split(examples, held_out_share)
+    if kind == "analog":
+        others = analog.complements(seen, unseen)
+        seen += others
+        told += f"; complements of {len(others)} of the training circuits"
+    held_out = {id(example) for example in unseen}
+    examples = [*seen, *unseen]
     return prepare(
         examples, [id(example) in held_out for example in examples], languages[language], facts_of,
         kind=kind, corpus=told, split=_SPLIT[kind], held_out_share=held_out_share, unit=_UNIT[kind],

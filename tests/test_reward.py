@@ -32,7 +32,7 @@ from app.reward.judge import (
     ladder_reward,
 )
 from app.reward.mixture import draw_weights, mixed_stream
-from app.reward.recipe import DEFAULT_RECIPE, KIND, RewardRecipe, read_reward_recipe
+from app.reward.recipe import KIND, RewardRecipe, read_reward_recipe
 from app.reward.run import INDEX_NAME, Iteration, RewardRun
 from app.reward.sampling import types_of_round
 from app.tokens.device_lines import DeviceLines
@@ -156,6 +156,15 @@ def test_the_figures_of_a_round_leave_nothing_out():
     assert found.reward_by_type == {"opamp": found.reward}
 
 
+def test_a_sentence_that_is_no_circuit_earns_nothing_and_counts_against_the_bare_network():
+    bare = [replace(sample(n), is_bare=True) for n in range(2)]
+    bare.append(Sample(2, "opamp", (1, 3), CircuitFacts("no circuit, item 2", 0, is_circuit=False), is_bare=True))
+    found = judged([*bare, sample(3, is_legal=False)])
+    assert [entry.reward > 0 for entry in found] == [True, True, False, False]
+    assert figures(found, copy_similarity=0.95).legal_bare == pytest.approx(2 / 3, abs=1e-4)
+    assert figures(judged([sample(0)]), copy_similarity=0.95).legal_bare is None
+
+
 def test_types_are_asked_for_evenly_or_as_the_corpus_has_them():
     even = Counter(types_of_round(replace(RECIPE, samples=160), {}))
     assert set(even) == set(CIRCUIT_TYPES)
@@ -171,6 +180,11 @@ def test_types_are_asked_for_evenly_or_as_the_corpus_has_them():
         ("colour = 1", "reward.toml: unknown key 'colour'"),
         ("winner_mix = 1.5", "reward.toml: winner_mix is 1.5, a share lies within 0..1"),
         ("samples = 0", "reward.toml: samples is 0, it has to be above 0"),
+        ("bare_share = -0.1", "reward.toml: bare_share is -0.1, a share lies within 0..1"),
+        (
+            'function_types = ["opamp", "toaster"]',
+            f"reward.toml: function_types has 'toaster'; known types: {', '.join(CIRCUIT_TYPES)}",
+        ),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_says_why(tmp_path: Path, line: str, sentence: str):
@@ -188,7 +202,7 @@ def test_a_recipe_needs_a_name_and_the_right_kind(tmp_path: Path):
     path.write_text('kind = "analog"\nname = "toy"\n')
     with pytest.raises(InvalidRequest, match=f"^reward.toml is a recipe for analog, not for {KIND}$"):
         read_reward_recipe(str(path))
-    assert read_reward_recipe().name == DEFAULT_RECIPE
+    assert read_reward_recipe().kind == KIND
 
 
 def test_a_line_that_a_kill_cut_off_is_scored_again(tmp_path: Path):

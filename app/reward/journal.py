@@ -70,12 +70,13 @@ class RoundJournal:
 
 def _sample_json(sample: Sample) -> dict[str, Any]:
     return {
-        "index": sample.index, "type": sample.type, "tokens": list(sample.tokens), "facts": sample.facts.as_json(),
+        "index": sample.index, "type": sample.type, "is_bare": sample.is_bare, "tokens": list(sample.tokens),
+        "facts": sample.facts.as_json(),
     }  # fmt: skip
 
 
 def _sample(row: dict[str, Any]) -> Sample:
-    return Sample(row["index"], row["type"], tuple(row["tokens"]), CircuitFacts(**row["facts"]))
+    return Sample(row["index"], row["type"], tuple(row["tokens"]), CircuitFacts(**row["facts"]), row["is_bare"])
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -38,7 +38,7 @@ _MOST_WEIGHT = 3.0
 
 @dataclass(frozen=True, slots=True)
 class CircuitFacts:
-    """What is known of one sampled circuit.
+    """What is known of one sampled circuit; `is_circuit` is false where its tokens are none, of which nothing is known.
 
     `is_legal`: no electrical rule is broken. The shares are those after the bias search, None without transistors (or
     without an operating point). `is_overdriven`: a transistor carries far more than a bias current there, or the supply
@@ -62,6 +62,7 @@ class CircuitFacts:
     held_out_works: bool | None = None
     type_probability: float | None = None
     trouble: str | None = None
+    is_circuit: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """For the journal."""
@@ -94,12 +95,15 @@ def is_copy(facts: CircuitFacts, copy_similarity: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sampled circuit of a round: item `index`, asked for as `type`, written as `tokens`."""
+    """One sampled circuit of a round: item `index`, asked for as `type`, written as `tokens`; `is_bare` without the
+    grammar.
+    """
 
     index: int
     type: str
     tokens: tuple[int, ...]
     facts: CircuitFacts
+    is_bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ class RoundFigures:
     reward: float
     reward_by_type: dict[str, float]
     legal: float
+    legal_bare: float | None
     converges: float
     conducting_share: float | None
     saturated_share: float | None
@@ -208,6 +213,7 @@ def figures(judged: Sequence[JudgedSample], *, copy_similarity: float) -> RoundF
         reward=_mean([entry.reward for entry in judged]) or 0.0,
         reward_by_type={name: round(fmean(by_type[name]), 4) for name in sorted(by_type)},
         legal=_mean([f.is_legal for f in facts]) or 0.0,
+        legal_bare=_mean([entry.sample.facts.is_legal for entry in judged if entry.sample.is_bare]),
         converges=_mean([f.converges for f in facts]) or 0.0,
         conducting_share=_mean_share([(f.converges, f.conducting_share) for f in facts]),
         saturated_share=_mean_share([(f.converges, f.saturated_share) for f in facts]),

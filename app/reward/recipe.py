@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from app.analog.kinds import CIRCUIT_TYPES
 from app.errors import InvalidRequest
 from app.recipes import read_recipe_table
 
@@ -18,12 +19,13 @@ class RewardRecipe:
     """One recipe.
 
     Of every round `samples` circuits are drawn at `temperature`, a type as often as (its training circuits) **
-    `type_exponent`, and up to `max_devices` large. The bias search tries `bias_points` operating points. The function
-    is tried at `function_budget` sizings, from a conduction credit of `function_from` up; what the testbench
-    `hold_out` finds is written down and not rewarded. A circuit nearer than `copy_similarity` to a training circuit
-    earns nothing. The best `winner_share` of a group win, and winners of the last `kept_rounds` rounds make
-    `winner_mix` of what the network trains on for `tokens` tokens. A round that raises the held-out loss by more than
-    `most_rise_nats` over where it began is taken back, and the learning rate halved.
+    `type_exponent`, and up to `max_devices` large; `bare_share` of them without the grammar, where a sentence that is
+    no circuit earns nothing. The bias search tries `bias_points` operating points. The function of circuits of
+    `function_types` (every type, where there are none) is tried at `function_budget` sizings, from a conduction credit
+    of `function_from` up; what the testbench `hold_out` finds is written down and not rewarded. A circuit nearer than
+    `copy_similarity` to a training circuit earns nothing. The best `winner_share` of a group win, and winners of the
+    last `kept_rounds` rounds make `winner_mix` of what the network trains on for `tokens` tokens. A round that raises
+    the held-out loss by more than `most_rise_nats` over where it began is taken back, and the learning rate halved.
     """
 
     kind: str
@@ -33,9 +35,11 @@ class RewardRecipe:
     temperature: float = 1.0
     type_exponent: float = 0.0
     max_devices: int = 80
+    bare_share: float = 0.0
     bias_points: int = 16
     function_from: float = 0.5
     function_budget: int = 8
+    function_types: tuple[str, ...] = ()
     hold_out: str = "comparator"
     copy_similarity: float = 0.95
     winner_share: float = 0.25
@@ -53,11 +57,11 @@ class RewardRecipe:
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers for the model's configuration file."""
-        return asdict(self)
+        return {**asdict(self), "function_types": list(self.function_types)}
 
 
 #: Keys of a recipe that are shares, from 0 to 1.
-_SHARES = ("function_from", "copy_similarity", "winner_share", "winner_mix", "decay_share")
+_SHARES = ("bare_share", "function_from", "copy_similarity", "winner_share", "winner_mix", "decay_share")
 
 #: Keys that must be above zero.
 _POSITIVE = (
@@ -83,6 +87,7 @@ def read_reward_recipe(name_or_path: str | None = None) -> RewardRecipe:
             raise InvalidRequest(f"{where}: unknown key {key!r}")
     if "name" not in table:
         raise InvalidRequest(f"{where}: key 'name' is missing")
+    table["function_types"] = tuple(table.get("function_types", ()))
     return checked(RewardRecipe(**table), where)
 
 
@@ -94,4 +99,7 @@ def checked(recipe: RewardRecipe, where: str) -> RewardRecipe:
     for key in _POSITIVE:
         if not getattr(recipe, key) > 0:
             raise InvalidRequest(f"{where}: {key} is {getattr(recipe, key)}, it has to be above 0")
+    for name in recipe.function_types:
+        if name not in CIRCUIT_TYPES:
+            raise InvalidRequest(f"{where}: function_types has {name!r}; known types: {', '.join(CIRCUIT_TYPES)}")
     return recipe

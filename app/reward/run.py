@@ -235,12 +235,13 @@ class Iteration:
 
     def _believed(self, samples: list[Sample]) -> list[Sample]:
         """The samples with the classifier's probability of the type that was asked for."""
-        netlists = [self._language.decode(list(sample.tokens))[0] for sample in samples]
-        believed = self._scorer.type_probabilities(netlists, [sample.type for sample in samples])
-        return [
-            replace(sample, facts=replace(sample.facts, type_probability=probability))
-            for sample, probability in zip(samples, believed, strict=True)
-        ]
+        circuits = {n: sample for n, sample in enumerate(samples) if sample.facts.is_circuit}
+        netlists = [self._language.decode(list(sample.tokens))[0] for sample in circuits.values()]
+        believed = self._scorer.type_probabilities(netlists, [sample.type for sample in circuits.values()])
+        told = list(samples)
+        for (n, sample), probability in zip(circuits.items(), believed, strict=True):
+            told[n] = replace(sample, facts=replace(sample.facts, type_probability=probability))
+        return told
 
     def _learnt(self, number: int, learning_rate: float) -> TrainingResult | None:
         """The network after learning from the winners so far; None when it was ended before."""
@@ -325,8 +326,8 @@ def told(outcome: RoundOutcome) -> str:
         learnt = f"held-out loss {outcome.held_out_nats:.3f} nats a token, {'kept' if outcome.kept else 'taken back'}"
     return (
         f"round {outcome.number}: reward {f.reward:.3f}, conducting {_percent(f.conducting_share)}, saturated "
-        f"{_percent(f.saturated_share)}, works {_percent(f.works)}, copies {_percent(f.copies)}, duplicates "
-        f"{_percent(f.duplicates)}, {f.winners} winners; {learnt}"
+        f"{_percent(f.saturated_share)}, works {_percent(f.works)}, legal without grammar {_percent(f.legal_bare)}, "
+        f"copies {_percent(f.copies)}, duplicates {_percent(f.duplicates)}, {f.winners} winners; {learnt}"
     )
 
 

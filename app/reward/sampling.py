@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import logging
 import queue
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 
 from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.netlist import Netlist
+from app.errors import NotASentence
 from app.inference.engine import Completion, Engine, Prompt
 from app.inference.engine import Sequence as EngineSequence
 from app.inference.randomness import stream_key
@@ -96,6 +98,8 @@ def sample_and_score(
         return True
     grammar = draw.language.grammar(draw.device)
     prompts = {name: _prompt(draw, name) for name in dict.fromkeys(name for _, name in waiting)}
+    strip = random.Random(f"{draw.recipe.seed}:bare")
+    is_bare = [strip.random() < draw.recipe.bare_share for _ in range(draw.recipe.samples)]
     seed = stream_key(draw.recipe.seed, draw.number) & ((1 << 63) - 1)
     done: queue.SimpleQueue[Sample | BaseException] = queue.SimpleQueue()
     engine = Engine(draw.network, grammar, slots=_SLOTS, device=draw.device, threads=draw.threads)
@@ -109,12 +113,13 @@ def sample_and_score(
             if isinstance(outcome, BaseException):
                 return outcome
             try:
-                topology, _ = draw.language.decode(outcome.ids)
-                return Sample(index, circuit_type, tuple(outcome.ids), scorer.facts(topology, circuit_type))
+                facts = _facts(draw.language, outcome.ids, index, circuit_type, scorer)
+                return Sample(index, circuit_type, tuple(outcome.ids), facts, is_bare[index])
             except Exception as error:  # it is raised again in the thread that waits
                 return error
 
         prompt, most = prompts[circuit_type]
+        prompt = replace(prompt, is_constrained=not is_bare[index])
         tickets.append(
             engine.submit(EngineSequence(prompt, stream_key(seed, index), draw.recipe.temperature, 1.0, most), on_done)
         )
@@ -145,6 +150,17 @@ def sample_and_score(
             late = done.get()
             if isinstance(late, Sample):
                 keep(late)
+
+
+def _facts(
+    language: Language[Any, Any, Any], ids: Sequence[int], index: int, circuit_type: str, scorer: Scorer
+) -> CircuitFacts:
+    """The scorer's; a sentence that is no circuit has an identity of its own and nothing else."""
+    try:
+        topology, _ = language.decode(ids)
+    except NotASentence:
+        return CircuitFacts(f"no circuit, item {index}", 0, is_circuit=False)
+    return scorer.facts(topology, circuit_type)
 
 
 def _prompt(draw: Draw, circuit_type: str) -> tuple[Prompt, int]:

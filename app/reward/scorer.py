@@ -124,6 +124,8 @@ class LadderScorer:
 
     def _tried(self, facts: CircuitFacts, netlist: Netlist, circuit_type: str) -> CircuitFacts:
         """The facts with what the testbenches of the type find."""
+        if self._recipe.function_types and circuit_type not in self._recipe.function_types:
+            return facts
         names = {bench.name for bench in testbenches_for(circuit_type)}
         held_out = names & {self._recipe.hold_out}
         rewarded = self._function(netlist, circuit_type, without=held_out) if names - held_out else None

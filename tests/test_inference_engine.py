@@ -131,6 +131,17 @@ def alone() -> list[list[int]]:
         return [sentences(engine, [job(index)])[0] for index in range(40)]
 
 
+def test_tokens_of_a_prefix_are_not_taken_away_from_the_network():
+    prefix = tuple(LINES.vocabulary.ids(["kind:resistor", "VIN1", "N1", "kind:resistor", "N1", "N2"]))
+    state = GRAMMAR.start(TopologyConstraint(type="filter", max_devices=9, prefix=prefix))
+    given = []
+    for token in (*LINES.vocabulary.ids(["type:filter", "size16:0", "size1:4", "left:4"]), *prefix):
+        given.append(bool(GRAMMAR.given(state, 1)[0]))
+        GRAMMAR.advance(state, torch.tensor([token]))
+    assert given == [False] * 4 + [True] * len(prefix)
+    assert not GRAMMAR.given(state, 1)[0]
+
+
 def test_a_sequence_does_not_depend_on_who_shares_its_batch(alone: list[list[int]]):
     with engine_of(slots=16) as engine:
         assert sentences(engine, [job(index) for index in range(40)]) == alone

@@ -72,6 +72,10 @@ class EndlessGrammar:
         """The same row for all."""
         return self._mask.expand(rows, -1)
 
+    def given(self, state: _NoState, rows: int) -> Tensor:
+        """Nothing is."""
+        return torch.zeros(rows, dtype=torch.bool, device=self._mask.device)
+
     def advance(self, state: _NoState, tokens: Tensor) -> None:
         """Nothing changes."""
 
@@ -106,6 +110,13 @@ class TimedGrammar:
         mask = self._grammar.mask(state, rows)
         self.seconds += time.thread_time() - began
         return mask
+
+    def given(self, state: Any, rows: int) -> Tensor:
+        """As the grammar, timed."""
+        began = time.thread_time()
+        given = self._grammar.given(state, rows)
+        self.seconds += time.thread_time() - began
+        return given
 
     def advance(self, state: Any, tokens: Tensor) -> None:
         """As the grammar, timed."""

@@ -59,7 +59,8 @@ class Sequence:
 class Completion:
     """A sampled sentence, prompt included. `has_ended` is False where it ran into `max_tokens`.
 
-    `masked_nats` is the sum of `sampling.masked_nats` over its steps: what the grammar had to take away.
+    `masked_nats` is the sum of `sampling.masked_nats` over its steps: what the grammar had to take away. Tokens that
+    the constraint spells out do not count.
     """
 
     ids: list[int]
@@ -286,7 +287,8 @@ class Engine:
         narrowed = any(ticket.sequence.top_p < 1.0 for ticket in self._tickets)
         draws = uniform(self._keys[:rows], self._steps[:rows])
         tokens = sample(scores, mask, self._temperature[:rows], self._top_p[:rows] if narrowed else None, draws)
-        self._masked_nats[:rows] += masked_nats(scores, mask, self._temperature[:rows])
+        taken_away = masked_nats(scores, mask, self._temperature[:rows])
+        self._masked_nats[:rows] += taken_away.masked_fill(self._grammar.given(self._state, rows), 0.0)
         self._grammar.advance(self._state, tokens)
         self._tokens[:rows] = tokens
         self._steps[:count] += 1

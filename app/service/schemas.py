@@ -168,7 +168,9 @@ class _Row(BaseModel):
     findings: list[Finding] = Field(default_factory=list)
     novelty: dict[str, Any] | None = None
     masked_nats: float | None = Field(
-        None, description="-log of the mass that the network had on what the grammar allows, summed over its tokens."
+        None,
+        description="-log of the mass that the network had on what the grammar allows, summed over its tokens, those "
+        "of a prefix left out.",
     )
     timings: dict[str, float] | None = None
     problem: dict[str, Any] | None = Field(None, description="With status error: what happened.")

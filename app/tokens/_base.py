@@ -73,6 +73,10 @@ class Grammar(Protocol[Constraint, State]):
         """Bool [rows, vocabulary]: the tokens that may follow in the first `rows` rows."""
         ...
 
+    def given(self, state: State, rows: int) -> Tensor:
+        """Bool [rows]: whether the constraint itself spells out the next token, so that it is no choice of a model."""
+        ...
+
     def advance(self, state: State, tokens: Tensor) -> None:
         """The first len(tokens) rows have taken one token each (int64 [rows]); the tokens were legal."""
         ...

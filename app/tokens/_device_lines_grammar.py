@@ -477,6 +477,11 @@ class DeviceLineGrammar:
         lines = (constraint.max_devices - constraint.prefix_devices) * (1 + max(widths))
         return 5 + len(constraint.prefix) + lines + constraint.max_devices // COUNTDOWN_STEP
 
+    def given(self, state: DeviceLineState, rows: int) -> Tensor:
+        """Bool [rows]: whether the next token is one of the constraint's prefix."""
+        here = state.first(rows)
+        return (here.due[:, 0] != PAD) & (here.phase != _Phase.LEFT)
+
     def mask(self, state: DeviceLineState, rows: int) -> Tensor:
         """Bool [rows, vocabulary]: the tokens that may follow."""
         here = state.first(rows)

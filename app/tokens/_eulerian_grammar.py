@@ -215,6 +215,10 @@ class EulerianGrammar:
         pins = constraint.max_devices * max(widths)
         return 4 + 2 * min(MAX_EDGES, pins + max(pins, pins * (pins - 1) // 2))
 
+    def given(self, state: EulerianState, rows: int) -> Tensor:
+        """Bool [rows]: no token is spelt out by a constraint of this language."""
+        return torch.zeros(rows, dtype=torch.bool, device=self.device)
+
     def mask(self, state: EulerianState, rows: int) -> Tensor:
         """Bool [rows, vocabulary]: the tokens that may follow."""
         here = state.first(rows)

@@ -165,6 +165,10 @@ class QasmDomainGrammar:
         most = max(1 + gate.qubit_count + 2 * gate.angle_count for gate in GATES.values())
         return 5 + constraint.max_statements * most
 
+    def given(self, state: QasmDomainState, rows: int) -> Tensor:
+        """Bool [rows]: no token is spelt out by a constraint of this language."""
+        return torch.zeros(rows, dtype=torch.bool, device=self.device)
+
     def mask(self, state: QasmDomainState, rows: int) -> Tensor:
         """Bool [rows, vocabulary]: the tokens that may follow."""
         here = state.first(rows)

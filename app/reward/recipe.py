@@ -25,7 +25,7 @@ class RewardRecipe:
     of `function_from` up; what the testbench `hold_out` finds is written down and not rewarded. A circuit nearer than
     `copy_similarity` to a training circuit earns nothing. The best `winner_share` of a group win, and winners of the
     last `kept_rounds` rounds make `winner_mix` of what the network trains on for `tokens` tokens. A round that raises
-    the held-out loss by more than `most_rise_nats` over where it began is taken back, and the learning rate halved.
+    the held-out loss by more than `most_rise_nats` over where it began is taken back, and the learning rates halved.
     """
 
     kind: str
@@ -48,6 +48,7 @@ class RewardRecipe:
     tokens: int = 150_000
     batch_tokens: int = 4096
     learning_rate: float = 3e-4
+    matrix_learning_rate: float = 0.0
     warmup_tokens: int = 15_000
     decay_share: float = 0.5
     ema_tokens: int = 40_000

@@ -257,7 +257,8 @@ class Iteration:
         )
         recipe = Recipe(
             "analog", r.name, self._language.name, r.tokens, batch_tokens=r.batch_tokens, context=config.context,
-            learning_rate=learning_rate, warmup_tokens=r.warmup_tokens, decay_share=r.decay_share,
+            learning_rate=learning_rate, matrix_learning_rate=r.matrix_learning_rate * learning_rate / r.learning_rate,
+            warmup_tokens=r.warmup_tokens, decay_share=r.decay_share,
             ema_tokens=r.ema_tokens, seed=r.seed + number, precision=r.precision, network=shape,
         )  # fmt: skip
         folder = self._training_folder(number)

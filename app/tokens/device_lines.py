@@ -37,9 +37,6 @@ MAX_PREFIX_DEVICES = 200
 
 _SIZE_BASE = 16
 
-#: Share of the sentences whose first device is any of the circuit.
-_START_ANYWHERE = 0.5
-
 #: A sentence says how many devices are left where that is a multiple of this.
 COUNTDOWN_STEP = 4
 
@@ -155,15 +152,14 @@ def check_port_names(ports: Sequence[str]) -> None:
             )
 
 
-def closing_order(netlist: Netlist, rng: random.Random) -> list[Device]:
+def closing_order(netlist: Netlist, rng: random.Random, *, begins_anywhere: bool = False) -> list[Device]:
     """The devices in an order that closes nets early and stays where it is; ties are broken by `rng`.
 
     Next comes the device that most reduces the number of internal nets which exactly one device touches; of equals the
     one that most reduces the number of internal nets with devices still to come; of equals the one on the net that was
-    touched last, supplies apart; of equals one of the kind that came last. The first device is chosen so too, or, half
-    of the time, at random, so that a circuit has many sentences. Every later device shares a net with an earlier one,
-    or stands on a supply, where the circuit is connected. The order decides how well a model learns
-    (docs/experiments.md).
+    touched last, supplies apart; of equals one of the kind that came last. The first device is chosen so too, or at
+    random where the order `begins_anywhere`. Every later device shares a net with an earlier one, or stands on a
+    supply, where the circuit is connected. The order decides how well a model learns (docs/experiments.md).
     """
     internal = set(netlist.internal_nets)
     waiting = list(netlist.devices)
@@ -173,10 +169,9 @@ def closing_order(netlist: Netlist, rng: random.Random) -> list[Device]:
     touched_by: Counter[str] = Counter()
     to_come = Counter(net for nets in nets_of.values() for net in nets)
     last_touch: dict[str, int] = {}
-    starts_anywhere = rng.random() < _START_ANYWHERE
     while waiting:
         best, best_score = 0, (-1, 0, 0, 0, False)
-        for position, device in enumerate(waiting[:1] if starts_anywhere and not order else waiting):
+        for position, device in enumerate(waiting[:1] if begins_anywhere and not order else waiting):
             is_attached, opening, finishing, latest = not order, 0, 0, 0
             for net in nets_of[device.name]:
                 count = touched_by[net]
@@ -275,7 +270,7 @@ class DeviceLines:
     name = "device_lines"
     vocabulary = VOCABULARY
 
-    def encode(self, circuit: Netlist, label: str, rng: random.Random) -> list[int]:
+    def encode(self, circuit: Netlist, label: str, rng: random.Random, *, begins_anywhere: bool = False) -> list[int]:
         """A sentence for `circuit` of type `label`, in a closing order drawn from `rng`.
 
         Ports of a role are numbered by first use too, for which index a port has says nothing about the circuit.
@@ -288,7 +283,7 @@ class DeviceLines:
         high, low = divmod(len(circuit.devices), _SIZE_BASE)
         names = ["<begin>", f"type:{label}", f"size16:{high}", f"size1:{low}"]
         naming = NetNaming(circuit.ports)
-        for place, device in enumerate(closing_order(circuit, rng)):
+        for place, device in enumerate(closing_order(circuit, rng, begins_anywhere=begins_anywhere)):
             names += countdown(len(circuit.devices) - place)
             names += naming.line(device)
         names.append("<end>")
@@ -336,6 +331,10 @@ class DeviceLines:
             raise NotASentence(reader.position, "no device")
         ports.setdefault("VSS")
         return Netlist(tuple(devices), tuple(sorted(ports, key=VOCABULARY.index.__getitem__))), label
+
+    def encode_from_anywhere(self, circuit: Netlist, label: str, rng: random.Random) -> list[int]:
+        """A sentence that begins at any device, so that a circuit has many more of them. Raises NotExpressible."""
+        return self.encode(circuit, label, rng, begins_anywhere=True)
 
     def prompt(self, constraint: TopologyConstraint) -> list[int]:
         """``<begin>``, the type where one is asked for, and where the size is exact too, the size and the prefix."""

@@ -28,6 +28,8 @@ class Recipe:
     """One recipe. `tokens` counts real tokens seen, padding excluded; the learning rate warms up over
     `warmup_tokens`, stays, and falls linearly to zero over the last `decay_share` of the tokens.
 
+    `anywhere_share` of the sentences begin at any device, in a language that has one beginning to choose.
+
     `packed` fills rows with whole sentences instead of padding rows of similar sentences. `compile` compiles the
     network, for which every batch is packed to one shape. `loaders` processes draw batches ahead, with no effect on
     them. `file` is where the recipe was read from.
@@ -48,6 +50,7 @@ class Recipe:
     ema_tokens: int = 1_000_000
     label_exponent: float = 0.5
     held_out_share: float = HELD_OUT_SHARE
+    anywhere_share: float = 0.0
     seed: int = 1
     precision: str = "bfloat16"
     packed: bool = False

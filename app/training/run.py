@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from app.errors import InvalidRequest, Unavailable
+from app.tokens._base import Language
 from app.training.prepared import Prepared
 from app.training.recipe import Recipe
 from app.training.sentences import SentenceStream
@@ -84,8 +86,8 @@ def train(
     language = prepared.language
     seen, unseen = (prepared.side(is_held_out=is_held_out) for is_held_out in (False, True))
     stream, checks = (
-        SentenceStream(side, language.encode, context=recipe.context, label_exponent=recipe.label_exponent)
-        for side in (seen, unseen)
+        SentenceStream(side, encode, context=recipe.context, label_exponent=recipe.label_exponent)
+        for side, encode in ((seen, _encoder(recipe, language)), (unseen, language.encode))
     )
     if not stream.rows:
         raise InvalidRequest(f"no circuit to train on: {dict(stream.left_out)} of {len(seen)} were left out")
@@ -110,6 +112,31 @@ def train(
     }  # fmt: skip
     _write_model(run, prepared, stream.rows, result, facts)
     return result
+
+
+@dataclass(frozen=True)
+class _FromAnywhere:
+    """Writes a `share` of the sentences from anywhere, and the others as usual. Travels to other processes."""
+
+    encode: Callable[[Any, str, random.Random], list[int]]
+    encode_from_anywhere: Callable[[Any, str, random.Random], list[int]]
+    share: float
+
+    def __call__(self, circuit: Any, label: str, rng: random.Random) -> list[int]:
+        """The ids of a sentence."""
+        return (self.encode_from_anywhere if rng.random() < self.share else self.encode)(circuit, label, rng)
+
+
+def _encoder(recipe: Recipe, language: Language[Any, Any, Any]) -> Callable[[Any, str, random.Random], list[int]]:
+    """How the recipe wants circuits to be written; InvalidRequest where the language cannot."""
+    if not recipe.anywhere_share:
+        return language.encode
+    from_anywhere = getattr(language, "encode_from_anywhere", None)
+    if from_anywhere is None:
+        raise InvalidRequest(
+            f"recipe {recipe.name} has anywhere_share, which is nothing to language {language.name}; leave it out"
+        )
+    return _FromAnywhere(language.encode, from_anywhere, recipe.anywhere_share)
 
 
 def _check_recipe(recipe: Recipe, prepared: Prepared) -> None:

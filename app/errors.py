@@ -44,11 +44,12 @@ class InvalidInput(JosephsonError):
 
 
 class CircuitSyntaxError(InvalidInput):
-    """A text is not a circuit of its format. Lines and columns count from 1."""
+    """A text is not a circuit of its format. Lines and columns count from 1; `reason` is the message without them."""
 
     def __init__(self, message: str, *, line: int, column: int | None = None, pointer: str | None = None) -> None:
         place = f"line {line}" if column is None else f"line {line}, column {column}"
         super().__init__(f"{place}: {message}", pointer=pointer)
+        self.reason = message
         self.line = line
         self.column = column
 
@@ -79,7 +80,7 @@ class UnknownName(InvalidInput):
 
 
 class LimitExceeded(InvalidInput):
-    """Larger than the service accepts."""
+    """Larger than the service accepts. Of a text, `line` and `column` (from 1) are where it became too large."""
 
     def __init__(self, what: str, value: int, limit: int, *, pointer: str | None = None, hint: str = "") -> None:
         message = f"{what} is {value}, the limit is {limit}"
@@ -87,6 +88,8 @@ class LimitExceeded(InvalidInput):
         self.what = what
         self.value = value
         self.limit = limit
+        self.line: int | None = None
+        self.column: int | None = None
 
 
 class InvalidRequest(InvalidInput):

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from app.errors import CircuitSyntaxError, LimitExceeded
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -15,6 +17,7 @@ class Finding:
 
     `code` is stable snake_case for programs; `message` is a sentence for people; `hint` says what to do next.
     `where` names the device, net, qubit or line, for example ``"M3"``, ``"net N4"``, ``"q[2]"``, ``"line 7"``.
+    `line` and `column` (from 1) are a place of the text that was sent, where the finding has one.
     """
 
     code: str
@@ -22,10 +25,19 @@ class Finding:
     message: str
     where: str | None = None
     hint: str | None = None
+    line: int | None = None
+    column: int | None = None
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, str | int]:
         """The finding as a JSON object; absent fields are left out."""
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def not_readable(reason: CircuitSyntaxError | LimitExceeded) -> Finding:
+    """What a text that is no circuit, or one beyond the limits, has wrong with it, and where."""
+    message = reason.reason if isinstance(reason, CircuitSyntaxError) else str(reason)
+    place = None if reason.line is None else f"line {reason.line}, column {reason.column}"
+    return Finding("not_readable", "error", message, place, line=reason.line, column=reason.column)
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

@@ -10,8 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from app.analog.kinds import CIRCUIT_TYPES
 from app.errors import InvalidRequest, UnknownName
+from app.quantum.coupling import CouplingName
+from app.quantum.gates import GATES
 from app.technologies._base import DEFAULT_TECHNOLOGY
 from app.validators._base import Rung
+from app.validators.transpilation import DEFAULT_BASIS, TranspileTarget
 
 #: Most rows of one job, and of one inline call.
 MAX_JOB_COUNT = 1_000_000
@@ -131,21 +134,88 @@ class AnalogGenerateRequest(GenerateRequest):
             raise UnknownName("circuit type", self.type, CIRCUIT_TYPES, pointer="/type")
 
 
+class TranspileRequest(_Request):
+    """A machine that every program is transpiled to. Written as a name alone, the rest is as the defaults say."""
+
+    target: CouplingName = Field(description="Which qubits interact: a line, ring, grid or heavy_hex, or all of them.")
+    qubits: int | None = Field(
+        None, ge=1, le=1_200, description="Qubits of the machine; as many as the program has when absent."
+    )
+    basis: tuple[Name, ...] = Field(DEFAULT_BASIS, min_length=1, max_length=64, description="The machine's own gates.")
+    optimization_level: int = Field(1, ge=0, le=3, description="Of Qiskit.")
+    time_limit_s: float = Field(10.0, ge=0.1, le=30.0, allow_inf_nan=False, description="For one program.")
+
+    @field_validator("basis")
+    @classmethod
+    def _known(cls, basis: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [gate for gate in basis if gate not in GATES]
+        if unknown:
+            raise PydanticCustomError("unknown_gate", "no gate named {gate}", {"gate": repr(unknown[0])})
+        if not any(GATES[gate].qubit_count == 2 for gate in basis):
+            raise PydanticCustomError("no_entangling_gate", "the basis has no gate on two qubits; add one, such as cx")
+        return basis
+
+    def machine(self) -> TranspileTarget:
+        """What Qiskit is told."""
+        return TranspileTarget(self.target, self.qubits, self.basis, self.optimization_level, self.time_limit_s)
+
+
+def _target_of_name(value: Any) -> Any:
+    return {"target": value} if isinstance(value, str) else value
+
+
 class QuantumGenerateRequest(GenerateRequest):
     """OpenQASM programs of a family."""
 
     family: str | None = Field(None, max_length=64, description="A family of GET /v1/families; any when absent.")
     qubits: int | None = Field(None, ge=1, le=128, description="Exact width; drawn by the model when absent.")
-    max_gates: int | None = Field(None, ge=1, le=1024, description="Most statements a program may have.")
+    min_gates: int | None = Field(None, ge=1, le=1023, description="Fewest statements a program may have.")
+    max_gates: int | None = Field(None, ge=1, le=1023, description="Most statements a program may have.")
+    min_depth: int | None = Field(
+        None, ge=1, le=1024, description="Least depth wanted. The model aims at it; rows say what became of it."
+    )
+    max_depth: int | None = Field(None, ge=1, le=1024, description="Greatest depth wanted, likewise.")
     gate_set: tuple[str, ...] | None = Field(
         None, min_length=1, max_length=64, description="Gates allowed, e.g. rz, sx, x, cx."
     )
-    coupling_map: tuple[tuple[int, int], ...] | Literal["line", "full"] | None = Field(
+    coupling_map: tuple[tuple[int, int], ...] | CouplingName | None = Field(
         None,
         max_length=10_000,
-        description="Pairs of qubits on which two-qubit gates may act (both directions), or a name.",
+        description="Pairs of qubits on which two-qubit gates may act (both directions), or the name of a map.",
     )
+    prefix: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TEXT_LENGTH,
+        description="An OpenQASM program of at most 128 qubits that every program begins with: continue this one.",
+    )
+    dynamic: bool = Field(False, description="Gates and resets may depend on measured bits; `format` must be qasm3.")
     format: Literal["qasm2", "qasm3"] = Field("qasm2", description="OpenQASM version of `program`.")
+    transpile: Annotated[
+        TranspileRequest | None,
+        BeforeValidator(_target_of_name, json_schema_input_type=str | TranspileRequest | None),
+    ] = Field(
+        None,
+        description="A target by name, or with its gates and limits: rows also say what the program costs there.",
+    )
+    verify: bool = Field(
+        False,
+        description="Each row is the first of at most `attempts` draws that does what its family is for, judged by "
+        "simulation; where none does, its status is rejected. The family must have an oracle.",
+    )
+    attempts: int = Field(8, ge=1, le=64, description="With verify: most programs that are drawn for one row.")
+
+    @field_validator("verify")
+    @classmethod
+    def _is_validated(cls, verify: bool, info: ValidationInfo) -> bool:
+        if verify and not info.data.get("validate_", True):
+            raise PydanticCustomError("not_validated", "verified programs are validated; leave validate out")
+        return verify
+
+    @property
+    def rung(self) -> Rung:
+        """Up to what the family is for, where that is to be verified."""
+        return "function" if self.verify else "structure"
 
 
 class CornerRequest(_Request):
@@ -264,6 +334,9 @@ class QuantumValidateRequest(_Request):
     """One OpenQASM program to check."""
 
     program: str = Field(min_length=1, max_length=MAX_TEXT_LENGTH)
+    family: Name | None = Field(
+        None, description="A family that has an oracle: whether the program does what it is for is checked, too."
+    )
 
 
 #: Job kind -> the schema of its request.

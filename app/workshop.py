@@ -17,12 +17,14 @@ Outcome = Literal["ok", "invalid", "error"]
 
 OUTCOMES: tuple[Outcome, ...] = ("ok", "invalid", "error")
 
-#: Status of a row -> what it counts as. A simulation without a result is one of this sizing on this testbench, so it is
-#: counted with the invalid circuits; ``error`` stays for rows that could not be made.
+#: Status of a row -> what it counts as. ``rejected`` is a program that could not be verified in the draws it was given.
+#: A simulation without a result is one of this sizing on this testbench, so it is counted with the invalid circuits;
+#: ``error`` stays for rows that could not be made.
 OUTCOME_OF: Mapping[str, Outcome] = MappingProxyType(
     {
         "ok": "ok",
         "invalid": "invalid",
+        "rejected": "invalid",
         "error": "error",
         "not_converged": "invalid",
         "simulator_gave_up": "invalid",
@@ -73,8 +75,9 @@ class Workshop(RowMaker, Protocol):
         """``{status, findings: [...], facts: {...}}`` for a SPICE (kind ``analog``) or OpenQASM (``quantum``) text.
 
         It is checked up to the rung `checks`; where absent, up to the operating point, or with `function_of`, a circuit
-        type, up to whether some sizing does what the type is for.
-        Raises CircuitSyntaxError or LimitExceeded for a text outside the accepted grammar, UnknownName for the type.
+        type or a program's family, up to whether some sizing, or the program, does what that is for.
+        What is wrong with an OpenQASM text is a finding, with its line and column. Raises CircuitSyntaxError or
+        LimitExceeded for a SPICE text outside the accepted grammar, UnknownName for the type.
         """
         ...
 

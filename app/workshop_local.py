@@ -15,22 +15,24 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
 from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.spice import parse_spice
 from app.errors import (
+    CircuitSyntaxError,
     EngineClosed,
     InvalidRequest,
     JosephsonError,
+    LimitExceeded,
     ModelDamaged,
     NgspiceMissing,
     NotASentence,
     UnknownName,
 )
-from app.findings import Finding, has_errors
+from app.findings import Finding, has_errors, not_readable
 from app.generators import Candidate, Generator, Plan, generators
 from app.hand_over import HandOver
 from app.inference.cache import Precision
@@ -40,8 +42,9 @@ from app.inference.engine import Sequence as EngineSequence
 from app.inference.randomness import stream_key
 from app.measures.novelty import TrainingIndex
 from app.quantum.family_names import FAMILIES
+from app.quantum.oracles import needed_oracle
 from app.quantum.qasm import read_qasm
-from app.requests import JOB_REQUESTS, AnalogSimulateRequest, GenerateRequest, JobRequest
+from app.requests import JOB_REQUESTS, AnalogSimulateRequest, GenerateRequest, JobRequest, QuantumGenerateRequest
 from app.resources import models_path
 from app.simulations import Simulations, describe_technology, describe_testbench, load_technologies
 from app.simulators.operating_point import OperatingPointSimulator
@@ -51,14 +54,17 @@ from app.testbenches._base import testbenches
 from app.testbenches._pool import simulation_pool
 from app.validators._base import Rung, Subject, ValidationTools, Verdict, validators
 from app.validators.ladder import Ladder
+from app.validators.transpilation import TranspileTarget, transpiled
 from app.workshop import Row
 
 log = logging.getLogger(__name__)
 
 _QISKIT_S = 30.0
 
-#: Validators whose facts a row carries.
-_SHOWN_FACTS = ("operating_point", "conduction", "function")
+#: Validators whose facts a row carries, and the keys it carries them under.
+_SHOWN_FACTS = {
+    "operating_point": "operating_point", "conduction": "conduction", "function": "function", "oracle": "verification",
+}  # fmt: skip
 _RECYCLE_AFTER = 2_000
 
 
@@ -178,6 +184,8 @@ class LocalWorkshop:
         request = _generation(request)
         model = self._model_for(kind, request.model)
         self._generator_of[kind].plan(request, model.checkpoint.language)
+        if isinstance(request, QuantumGenerateRequest) and request.verify:
+            needed_oracle(request.family, request.qubits)
         seed = secrets.randbelow(2**53) if request.seed is None else request.seed
         return request.model_copy(update={"seed": seed, "model": model.checkpoint.name})
 
@@ -243,17 +251,28 @@ class LocalWorkshop:
         work = _Work(self, kind, generator, plan, request, model)
         tickets: list[Ticket] = []
 
-        def submit(index: int) -> None:
+        def submit(index: int, earlier: Row | None = None) -> None:
+            draw = 0 if earlier is None else earlier["draws"]
+            key = stream_key(request.seed or 0, index, draw)
             sequence = EngineSequence(
-                plan.prompt, stream_key(request.seed or 0, index), request.temperature, request.top_p, plan.max_tokens,
-                lane=int(in_background),
-            )  # fmt: skip
+                plan.prompt, key, request.temperature, request.top_p, plan.max_tokens, lane=int(in_background)
+            )
 
             def on_done(outcome: Completion | BaseException) -> None:
                 if not rows.is_closed:
-                    self._finishers.submit(lambda: rows.put(work.row(index, outcome)))
+                    self._finishers.submit(finish, index, earlier, outcome)
 
             tickets.append(engine.submit(sequence, on_done))
+
+        def finish(index: int, earlier: Row | None, outcome: Completion | BaseException) -> None:
+            row = work.row(index, outcome, earlier)
+            if not work.is_to_be_drawn_again(row):
+                rows.put(row)
+            elif not rows.is_closed:
+                try:
+                    submit(index, cast("Row", row))
+                except EngineClosed as error:
+                    rows.put(error)
 
         try:
             for index in indices:
@@ -270,7 +289,9 @@ class LocalWorkshop:
     async def validate(
         self, kind: str, text: str, *, checks: Rung | None = None, function_of: str | None = None
     ) -> Mapping[str, Any]:
-        """See `workshop.Workshop.validate`; raises CircuitSyntaxError, LimitExceeded or UnknownName."""
+        """See `workshop.Workshop.validate`; raises CircuitSyntaxError or LimitExceeded (netlists), UnknownName or
+        InvalidRequest (a family without an oracle).
+        """
         loop = asyncio.get_running_loop()
         rung = checks or ("operating_point" if function_of is None else "function")
         return await loop.run_in_executor(self._finishers, self._validate, kind, text, rung, function_of)
@@ -280,8 +301,13 @@ class LocalWorkshop:
             parsed = parse_spice(text)
             subject, notes = Subject(text, netlist=parsed.netlist, function_of=function_of), parsed.notes
         else:
-            read = read_qasm(text)
-            subject, notes = Subject(text, program=read.program), read.notes
+            if function_of is not None:
+                needed_oracle(function_of)
+            try:
+                read = read_qasm(text)
+            except (CircuitSyntaxError, LimitExceeded) as reason:  # a wrong program is a result
+                return {"status": "invalid", "findings": [not_readable(reason).as_json()], "facts": {}}
+            subject, notes = Subject(text, program=read.program, function_of=function_of), read.notes
         verdict = self.check(subject, rung)
         findings = (*notes, *verdict.findings)
         return {
@@ -293,6 +319,10 @@ class LocalWorkshop:
     def check(self, subject: Subject, rung: Rung = "operating_point") -> Verdict:
         """What the ladder of checks says of one circuit up to a rung; a check that follows an error is left out."""
         return self._ladder.climb(subject, rung)
+
+    def transpiled(self, program: str, width: int, machine: TranspileTarget) -> Mapping[str, Any]:
+        """What an OpenQASM program of so many qubits costs on a machine; see `validators.transpilation.transpiled`."""
+        return transpiled(self._qiskit, program, width, machine)
 
     def describe(self) -> Mapping[str, Any]:
         """Models, validators, technologies, testbenches and families."""
@@ -362,8 +392,11 @@ class _Work:
     request: GenerateRequest
     model: _Model
 
-    def row(self, index: int, outcome: Completion | BaseException) -> Row | BaseException:
-        """The row of one finished sequence; an exception only when the engine itself is down."""
+    def row(self, index: int, outcome: Completion | BaseException, earlier: Row | None = None) -> Row | BaseException:
+        """The row of one finished sequence; an exception only when the engine itself is down.
+
+        Where rows are verified, `earlier` is the row of the draw before this one: the timings are those of all draws.
+        """
         if isinstance(outcome, BaseException):
             return outcome
         if self.workshop.is_closed:
@@ -372,16 +405,48 @@ class _Work:
         began = time.monotonic()
         try:
             row = base | {"masked_nats": round(outcome.masked_nats, 4)} | self._finished(outcome)
+            check_s = time.monotonic() - began
+            row |= self._transpiled(row)
         except Exception as error:  # one circuit's trouble is one row's
             if not isinstance(error, JosephsonError):
                 log.exception("row %d could not be finished", index)
             row = base | {"status": "error", "findings": [], "problem": _problem(error)}
+            check_s = time.monotonic() - began
         row["timings"] = {
             "queued_s": round(outcome.queued_s, 4),
             "generate_s": round(outcome.sampled_s, 4),
-            "check_s": round(time.monotonic() - began, 4),
+            "check_s": round(check_s, 4),
         }
+        if "transpiled" in row:
+            row["timings"]["transpile_s"] = round(time.monotonic() - began - check_s, 4)
+        if self.verifies is not None:
+            self._count_draw(row, earlier, self.verifies)
         return row
+
+    @property
+    def verifies(self) -> QuantumGenerateRequest | None:
+        """The request, where each row is to be what its family is for."""
+        is_verified = isinstance(self.request, QuantumGenerateRequest) and self.request.verify
+        return cast("QuantumGenerateRequest", self.request) if is_verified else None
+
+    def is_to_be_drawn_again(self, row: Row | BaseException) -> bool:
+        """Whether the row is not what was asked for while there are attempts left."""
+        if self.verifies is None or isinstance(row, BaseException):
+            return False
+        return bool(row["status"] == "rejected" and row["draws"] < self.verifies.attempts)
+
+    def _count_draw(self, row: Row, earlier: Row | None, request: QuantumGenerateRequest) -> None:
+        """The row says how many draws were made and, after the last one, that none was what it should be."""
+        row["draws"] = 1
+        if earlier is not None:
+            row["draws"] += earlier["draws"]
+            for name, seconds in earlier["timings"].items():
+                row["timings"][name] = round(row["timings"].get(name, 0.0) + seconds, 4)
+        if row["status"] == "rejected" and not self.is_to_be_drawn_again(row):
+            count = "not the one draw" if row["draws"] == 1 else f"none of {row['draws']} draws"
+            message = f"{count} is verified as a program of the family {request.family}; this is the last one"
+            finding = Finding("no_draw_verified", "error", message, hint="allow more attempts")
+            row["findings"].append(finding.as_json())
 
     def _finished(self, outcome: Completion) -> Row:
         try:
@@ -391,7 +456,7 @@ class _Work:
         except NotASentence as error:
             code = "not_a_sentence" if outcome.has_ended else "unfinished"
             finding = Finding(code, "error", str(error), hint='sample with the grammar: "grammar": true')
-            return {"status": "invalid", "findings": [finding.as_json()]}
+            return {"status": "rejected" if self.verifies else "invalid", "findings": [finding.as_json()]}
         return self._checked(candidate)
 
     def _checked(self, candidate: Candidate) -> Row:
@@ -400,11 +465,22 @@ class _Work:
             return row | {"findings": []}
         subject = candidate.subject
         if self.request.rung == "function":
-            subject = replace(subject, function_of=row["type"])
+            subject = replace(subject, function_of=row["type" if subject.kind == "analog" else "family"])
         verdict = self.workshop.check(subject, self.request.rung)
-        row["status"] = "ok" if verdict.is_valid else "invalid"
+        shown: Row = {key: verdict.facts[name] for name, key in _SHOWN_FACTS.items() if name in verdict.facts}
+        if self.verifies:
+            row["status"] = "ok" if shown.get("verification", {}).get("passes") else "rejected"
+        else:
+            row["status"] = "ok" if verdict.is_valid else "invalid"
         row["findings"] = [finding.as_json() for finding in verdict.findings]
-        return row | {name: verdict.facts[name] for name in _SHOWN_FACTS if name in verdict.facts}
+        return row | shown
+
+    def _transpiled(self, row: Row) -> Row:
+        """What the row's program costs on the machine that was named, where one was."""
+        asked = self.request.transpile if isinstance(self.request, QuantumGenerateRequest) else None
+        if asked is None or "program" not in row or row["status"] == "rejected":
+            return {}
+        return {"transpiled": self.workshop.transpiled(row["program"], row["qubits"], asked.machine())}
 
 
 def _problem(error: Exception) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from hypothesis import strategies as st
 
 from app.quantum.gates import GATES
-from app.quantum.program import Operation, QuantumProgram
+from app.quantum.program import Operation, QuantumProgram, barrier
 
 #: Angles that have a token of their own, and angles that have none.
 EXACT_ANGLES = st.builds(lambda k, d: k * math.pi / d, st.integers(-16, 16), st.sampled_from((1, 2, 3, 4, 6, 8, 16)))
@@ -15,24 +16,45 @@ ANY_ANGLES = st.floats(-50.0, 50.0, allow_nan=False)
 
 
 @st.composite
-def programs(draw: st.DrawFn, angles: st.SearchStrategy[float] = ANY_ANGLES, most: int = 24) -> QuantumProgram:
-    """A program of 1 to 6 qubits and 1 to `most` statements; the first ones touch every qubit once."""
+def programs(
+    draw: st.DrawFn,
+    angles: st.SearchStrategy[float] = ANY_ANGLES,
+    most: int = 24,
+    *,
+    is_dynamic: bool = False,
+    gates: Collection[str] = tuple(GATES),
+) -> QuantumProgram:
+    """A program of 1 to 6 qubits and 1 to `most` statements; the first ones touch every qubit once.
+
+    Later gates are of `gates`. Registers are cut anywhere, barriers span some or all qubits, and where it `is_dynamic`
+    gates and resets may hang on a classical bit that was written.
+    """
     width = draw(st.integers(1, min(6, most)))
-    names = [name for name, gate in GATES.items() if gate.qubit_count <= width]
+    names = [name for name in gates if GATES[name].qubit_count <= width]
     operations = [Operation(draw(st.sampled_from("hxst")), (q,)) for q in draw(st.permutations(range(width)))]
     clbits = 0
     for _ in range(draw(st.integers(0, most - width))):
         name = draw(st.sampled_from((*names, "measure", "reset", "barrier")))
+        order = draw(st.permutations(range(width)))
         if name == "barrier":
-            operations.append(Operation(name))
+            operations.append(barrier(order[: draw(st.integers(1, width))], width))
             continue
         gate = GATES.get(name)
-        qubits = tuple(draw(st.permutations(range(width))))[: gate.qubit_count if gate else 1]
-        clbit = None
+        clbit = condition = None
         if name == "measure":
             clbit = draw(st.integers(0, clbits))
             clbits = max(clbits, clbit + 1)
-        operations.append(
-            Operation(name, qubits, tuple(draw(angles) for _ in range(gate.angle_count if gate else 0)), clbit)
-        )
-    return QuantumProgram(width, clbits, tuple(operations))
+        elif is_dynamic and clbits and draw(st.booleans()):
+            condition = (draw(st.integers(0, clbits - 1)), draw(st.integers(0, 1)))
+        values = tuple(draw(angles) for _ in range(gate.angle_count if gate else 0))
+        operations.append(Operation(name, tuple(order[: gate.qubit_count if gate else 1]), values, clbit, condition))
+    return QuantumProgram(width, clbits, tuple(operations), draw(_registers(width)), draw(_registers(clbits)))
+
+
+@st.composite
+def _registers(draw: st.DrawFn, count: int) -> tuple[int, ...]:
+    """Sizes that add up to `count`."""
+    sizes: list[int] = []
+    while sum(sizes) < count:
+        sizes.append(draw(st.integers(1, count - sum(sizes))))
+    return tuple(sizes)

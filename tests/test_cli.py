@@ -88,7 +88,7 @@ def test_json_is_one_document_and_nothing_else(tmp_path: Path, capsys: pytest.Ca
         (("generate", "quantum", "--temperature", "nan"), "--temperature: "),
         (
             ("generate", "quantum", "--coupling-map", "0-1-2,"),
-            "--coupling-map '0-1-2,' is neither line, full nor pairs",
+            "--coupling-map '0-1-2,' is neither line, ring, grid, heavy_hex, full nor pairs",
         ),
         (("generate", "analog", "--output", "/nowhere/out"), "--output: /nowhere/out cannot be written: No such file"),
         (("generate", "analog", "--prefix", "/nowhere/b.cir"), "/nowhere/b.cir cannot be read: No such file"),
@@ -239,7 +239,7 @@ def test_every_field_of_a_request_has_an_option_and_every_option_a_field(fields:
     aliases = {field.alias or name for name, field in schema.model_fields.items()}
     filled = {"type_": "a", "family": "a", "kinds": "a", "ports": "a", "gate_set": "a", "coupling_map": "line",
               "seed": 1, "min_devices": 1, "max_devices": 1, "prefix": __file__, "model": "a", "qubits": 1,
-              "max_gates": 1}  # fmt: skip
+              "min_gates": 1, "max_gates": 1, "min_depth": 1, "max_depth": 1, "transpile": "line"}  # fmt: skip
     accepted = fields.__code__.co_varnames[: fields.__code__.co_argcount]
     assert fields(**{name: value for name, value in filled.items() if name in accepted}).keys() == aliases
     assert schema.model_validate(fields()) == schema()
@@ -247,16 +247,32 @@ def test_every_field_of_a_request_has_an_option_and_every_option_a_field(fields:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [(None, None), ("line", "line"), ("full", "full"), ("0-1, 1-2", [[0, 1], [1, 2]]), ("[[0,1]]", [[0, 1]])],
+    [
+        (None, None),
+        ("line", "line"),
+        (" heavy_hex", "heavy_hex"),
+        ("0-1, 1-2", [[0, 1], [1, 2]]),
+        ("[[0,1]]", [[0, 1]]),
+    ],
 )
 def test_a_coupling_map_is_a_name_or_pairs(text: str | None, value: object):
     assert coupling(text) == value
 
 
-@pytest.mark.parametrize("text", ["0-1-2", "0-x", "[[0]]", "[1]", "{"])
+@pytest.mark.parametrize("text", ["0-1-2", "0-x", "[[0]]", "[1]", "{", "star"])
 def test_a_coupling_map_that_is_neither_is_refused(text: str):
-    with pytest.raises(InvalidRequest, match=r"--coupling-map .* is neither line, full nor pairs of qubits such as"):
+    with pytest.raises(
+        InvalidRequest, match=r"--coupling-map .* is neither line, .*, full nor pairs of qubits such as"
+    ):
         coupling(text)
+
+
+def test_a_level_of_transpilation_needs_a_target():
+    assert quantum_request(transpile="line", transpile_level=3)["transpile"] == {
+        "target": "line", "optimization_level": 3,
+    }  # fmt: skip
+    with pytest.raises(InvalidRequest, match="--transpile-level is about a target; name one with --transpile"):
+        quantum_request(transpile_level=3)
 
 
 def test_only_loopback_addresses_are_served_without_asking():

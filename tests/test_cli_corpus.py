@@ -52,14 +52,35 @@ def test_a_quantum_corpus_is_read_counted_and_written_so_that_it_reads_again(
 ):
     program = {
         "id": "ghz_2", "family": "ghz", "kind": "algorithm", "source": "by hand", "regenerable": True,
-        "qasm": 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\nh q[0];\ncx q[0],q[1];\n',
+        "qasm": 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\nh q[0];\ncx q[0],q[1];\nz q[1];\n',
     }  # fmt: skip
     (tmp_path / "circuits.jsonl").write_text(json.dumps(program) + "\n")
     target = tmp_path / "again" / "circuits.jsonl"
     target.parent.mkdir()
     assert main(["corpus", "quantum", "--source", str(tmp_path), "--output", str(target), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"programs": 1, "families": {"ghz": 1}}
-    assert read_jsonl(target.parent)[0].program == read_jsonl(tmp_path)[0].program
+    told = json.loads(capsys.readouterr().out)
+    assert told["programs"] == told["report"]["programs"] == 1
+    assert told["report"]["by_family"] == {"ghz": {"programs": 1, "held_out": 0, "classes": 1, "held_out_classes": 0}}
+    (again,) = read_jsonl(target.parent)
+    assert again == read_jsonl(tmp_path)[0]
+    (row,) = rows_of(target)
+    assert (row["side"], row["split_class"]) == ("training", again.skeleton)
+    assert main(["corpus", "quantum", "--source", str(tmp_path)]) == 0
+    assert "1 of 1 programs kept" in capsys.readouterr().err
+
+
+def test_a_clone_of_qasmbench_joins_the_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    clone = tmp_path / "clone" / "small" / "bell_n2"
+    clone.mkdir(parents=True)
+    (clone / "bell_n2.qasm").write_text(
+        'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\nh q[0];\ncx q[0],q[1];\nh q[1];'
+    )
+    ghz = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\nh q[0];\ncx q[0],q[1];\nx q[0];'
+    row = {"id": "a", "family": "ghz", "kind": "algorithm", "source": "test", "regenerable": True, "qasm": ghz}
+    (tmp_path / "circuits.jsonl").write_text(json.dumps(row))
+    command = ["corpus", "quantum", "--source", str(tmp_path), "--qasmbench", str(tmp_path / "clone"), "--json"]
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["report"]["sources"] == {"test": 1, "QASMBench": 1}
 
 
 def test_technologies_are_listed(capsys: pytest.CaptureFixture[str]):

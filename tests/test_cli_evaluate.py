@@ -14,6 +14,7 @@ from app.evaluation.card import SETS
 from app.testing import FakeWorkshop
 from app.validators._base import ValidationTools
 from app.validators.ladder import Ladder
+from tests.test_evaluation_quantum import InThisProcess
 
 CONFIG = {
     "name": "fake", "kind": "analog", "language": "device_lines", "parameters": 1,
@@ -30,6 +31,7 @@ def evaluate(*words: str) -> int:
     door = Door(
         make_workshop=lambda settings: FakeWorkshop(),
         make_ladder=lambda settings: contextlib.nullcontext(Ladder(ValidationTools())),
+        make_loader=lambda settings: contextlib.nullcontext(InThisProcess()),
     )
     return main(["evaluate", *words], door)
 
@@ -64,12 +66,35 @@ def test_an_evaluation_goes_on_from_its_folder(tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == first
 
 
-def test_a_quantum_evaluation_for_people_is_a_line_a_measure(capsys: pytest.CaptureFixture[str]):
-    assert evaluate("quantum", "--count", "7", "--seed", "5") == 0
+def test_a_quantum_evaluation_for_people_is_a_line_a_measure_and_a_line_an_aim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("JOSEPHSON_MODELS_DIR", str(tmp_path))
+    asked = ("--count", "3", "--seeds", "1", "--seed", "5", "--epochs", "0", "--compiled", "0")
+    words = ("quantum", *asked, "--source", str(corpus_in(tmp_path)), "--work", str(tmp_path / "work"))
+    assert evaluate(*words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("fake: 7 samples for each of 1 seeds")
-    assert any(line.startswith("loads_bare") for line in lines)
-    assert not any(line.startswith(("findings", "families")) for line in lines)
+    assert lines[0].startswith("fake: 3 samples for each of 1 seeds; real programs: 3 from")
+    assert lines[1].split() == ["measure", "generated", "bare", "real", "random"]
+    assert any(line.startswith("v0 ") for line in lines)
+    assert any(line.startswith("auc by numbers ") for line in lines)
+    assert any(line.startswith("MISSED ") for line in lines)
+    assert evaluate(*words, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["seeds"] == [5]
+    assert report["sets"]["real"]["v0"]["share"] == 1.0
+
+
+def corpus_in(folder: Path) -> Path:
+    """A corpus of three programs of one qubit."""
+    rows = [
+        {"id": f"p{n}", "family": "ghz", "kind": "algorithm", "source": "by hand", "regenerable": True,
+         "qasm": 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[1];\n' + "h q[0];\n" * n}
+        for n in (3, 4, 5)
+    ]  # fmt: skip
+    path = folder / "circuits.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
 
 
 def test_without_the_classifier_nothing_is_said_of_types(

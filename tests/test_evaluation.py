@@ -1,4 +1,4 @@
-"""The evaluation of quantum models, and the card of either kind: what was measured, in tables for people."""
+"""The card of an analog model: what was measured, in tables for people."""
 
 from __future__ import annotations
 
@@ -11,34 +11,18 @@ import pytest
 
 from app.evaluation.analog import evaluate_analog
 from app.evaluation.card import write_card
-from app.evaluation.quantum import evaluate_quantum
 from app.inference.checkpoint import load_checkpoint, verify
 from app.testing import FakeWorkshop
 from tests.test_evaluation_analog import harness_of, plan_of
-from tests.test_workshop_local import workshop_of
-from tests.tiny_models import TinySettings, save_tiny_model
+from tests.tiny_models import save_tiny_model
 
 COUNT = 5
-SEEDS = (0, 1)
 
 TRAINING: dict[str, Any] = {
     "training_circuits": 10, "held_out_circuits": 2, "split": "by skeleton", "left_out": {"too long": 3},
     "command": "josephson train", "recipe": {"seed": 1}, "seconds": 60, "held_out_bits_per_unit": 9.0,
     "unit": "statement",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def quantum(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The report on a model of random weights, made once."""
-    folder = tmp_path_factory.mktemp("evaluated")
-    save_tiny_model(folder, "quantum", name="tiny-quantum")
-    told: list[tuple[int, int]] = []
-    with workshop_of(TinySettings(folder, engine_slots=16)) as workshop:
-        report = asyncio.run(evaluate_quantum(workshop, count=COUNT, seeds=SEEDS, report=lambda *now: told.append(now)))
-    total = 2 * COUNT * len(SEEDS)
-    assert told == [(done, total) for done in range(1, total + 1)]
-    return report
 
 
 @pytest.fixture(scope="module")
@@ -50,30 +34,8 @@ def analog() -> dict[str, Any]:
     return report
 
 
-def test_every_sample_is_in_every_denominator(quantum: dict[str, Any]):
-    rows = COUNT * len(SEEDS)
-    assert (quantum["kind"], quantum["model"], quantum["count"]) == ("quantum", "tiny-quantum", COUNT)
-    assert quantum["seeds"] == list(SEEDS)
-    for side in ("with_grammar", "without_grammar"):
-        shares = [value for value in quantum[side].values() if isinstance(value, dict) and "share" in value]
-        assert len(shares) >= 4
-        for found in shares:
-            assert found["n"] == rows
-            assert found["share"] * rows == pytest.approx(round(found["share"] * rows))
-            assert found["low"] <= found["share"] <= found["high"]
-            assert list(found["by_seed"]) == ["0", "1"]
-    json.dumps(quantum, allow_nan=False)
-
-
-def test_with_the_grammar_every_program_loads_and_without_it_none_of_a_random_network(quantum: dict[str, Any]):
-    assert quantum["with_grammar"]["loads_strict"]["share"] == 1.0
-    assert quantum["without_grammar"]["loads_strict"]["share"] == 0.0
-    assert quantum["with_grammar"]["error_rows"] == 0
-    assert quantum["with_grammar"]["distinct_share"] == 1.0
-    assert set(quantum["without_grammar"]["findings"]) <= {"not_a_sentence", "unfinished"}
-
-
 def card_of(folder: Path, kind: str, report: dict[str, Any]) -> str:
+    """The card that is written into the folder of a tiny model of the kind."""
     written = save_tiny_model(folder, kind, name=f"tiny-{kind}", **TRAINING)
     write_card(written, report)
     verify(written)
@@ -85,13 +47,6 @@ def card_of(folder: Path, kind: str, report: dict[str, Any]) -> str:
     assert "None" not in text
     assert "nan" not in text
     return text
-
-
-def test_the_card_of_a_quantum_model_says_what_was_measured(quantum: dict[str, Any], tmp_path: Path):
-    text = card_of(tmp_path, "quantum", quantum)
-    assert f"{COUNT} samples for each of the seeds 0, 1, temperature 0.9" in text
-    assert "| ends by itself and decodes to a circuit | 100.0 % (72.2 to 100.0) | 0.0 % (0.0 to 27.8) |" in text
-    assert f"`josephson evaluate quantum --count {COUNT} --seeds 2 --write-card`" in text
 
 
 def test_the_card_of_an_analog_model_has_samples_ceiling_and_floor_in_one_table(analog: dict[str, Any], tmp_path: Path):

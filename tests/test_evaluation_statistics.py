@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.analog.kinds import CIRCUIT_TYPES
-from app.evaluation.statistics import apportion, deciles, median, quantile, share, wilson
+from app.evaluation.statistics import apportion, area, deciles, distance, median, quantile, share, wilson
 
 
 # Newcombe, Two-sided confidence intervals for the single proportion (1998), Table I, method 3.
@@ -96,3 +96,32 @@ def test_equal_weights_differ_by_one_at_most_and_the_first_get_more():
 
 def test_a_thin_type_gets_the_least_that_was_asked_for():
     assert apportion({"a": 1000, "b": 1, "c": 0}, 10, least=1) == {"a": 10, "b": 1, "c": 0}
+
+
+def test_the_area_under_a_curve_is_the_share_of_pairs_in_order_with_ties_by_half():
+    first, second = np.array([[0.1, 0.4, 0.4, 0.9]]), np.array([[0.4, 0.5, 1.0]])
+    found = area([(first, second)])
+    pairs = [(low < high) + (low == high) / 2 for low in first[0] for high in second[0]]
+    assert found["auc"] == pytest.approx(sum(pairs) / 12, abs=1e-4)
+    assert (found["n"], found["beside"]) == (3, 4)
+    assert found["low"] <= found["auc"] <= found["high"]
+
+
+def test_the_area_of_several_classifiers_and_sets_is_their_mean():
+    rng = np.random.default_rng(0)
+    told, blind = (rng.normal(size=(1, 60)), rng.normal(9.0, size=(1, 60))), (np.zeros((1, 60)), np.zeros((1, 60)))
+    assert area([told])["auc"] == area([told])["low"] == 1.0
+    assert area([blind])["auc"] == area([blind])["high"] == 0.5
+    assert area([told, blind])["auc"] == 0.75
+
+
+def test_distances_are_in_deviations_of_the_reference():
+    reference = [0.0, 0.0, 2.0, 2.0]
+    found = distance([3.0, 3.0, 5.0, 5.0], reference)
+    assert (found["distance"], found["ks"]) == (3.0, 1.0)
+    same = distance(reference, reference)
+    assert (same["distance"], same["ks"]) == (0.0, 0.0)
+    assert same["low"] <= same["high"]
+    assert distance([1.0], [2.0, 2.0]) == {
+        "distance": None, "low": None, "high": None, "ks": 1.0, "ks_low": 1.0, "ks_high": 1.0,
+    }  # fmt: skip

@@ -34,6 +34,7 @@ ROOMS = {
     "qiskit": ("app.quantum", "app.validators"),
     "qiskit_qasm3_import": ("app.quantum", "app.validators"),
     "mqt": ("app.quantum", "app.validators"),
+    "stim": ("app.quantum",),
     "fastapi": ("app.service",),
     "starlette": ("app.service",),
     "torch": (
@@ -41,8 +42,12 @@ ROOMS = {
         "app.benchmarks", "app.reward",
     ),
     "pydantic": ("app.requests", "app.service", "app.settings", "app.cli", "app.jobs"),
+    "bqskit": ("app.evaluation",),
+    "pytket": ("app.evaluation",),
     "transformers": ("app.benchmarks",),
     "pyarrow": ("app.simulation_corpus",),
+    "qiskit_aer": ("app.quantum",),
+    "sklearn": ("app.measures",),
 }  # fmt: skip
 
 #: Floor from which a library may be used at all. Pydantic belongs to the request's schema and to the doors.
@@ -54,7 +59,10 @@ TRAINS_ALONE = (
     "errors", "findings", "registry", "resources", "split", "units", "analog", "quantum", "tokens", "nn", "inference",
     "measures", "training",
 )  # fmt: skip
-SOMETIMES_ABSENT = ("PySpice", "qiskit", "mqt", "fastapi", "starlette", "pydantic", "sqlalchemy", "typer")
+SOMETIMES_ABSENT = (
+    "PySpice", "qiskit", "qiskit_aer", "sklearn", "mqt", "stim", "fastapi", "starlette", "pydantic", "sqlalchemy",
+    "typer",
+)  # fmt: skip
 
 
 class Import(NamedTuple):

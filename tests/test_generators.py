@@ -11,11 +11,11 @@ import pytest
 from app.analog.canonical import are_isomorphic, canonical_hash, wl_labels
 from app.analog.corpus import read_archetypes
 from app.analog.spice import parse_spice
-from app.errors import InvalidRequest, NotASentence, UnknownName
+from app.errors import InvalidRequest, NotASentence, QasmSyntaxError, UnknownName
 from app.generators import Candidate, Generator, generators
 from app.measures.novelty import TrainingIndex
 from app.quantum.program import Operation, QuantumProgram
-from app.quantum.qasm import parse_qasm2, read_qasm
+from app.quantum.qasm import parse_qasm2, read_qasm, write_qasm2
 from app.requests import JOB_REQUESTS, AnalogGenerateRequest, GenerateRequest, QuantumGenerateRequest
 from app.tokens._base import BEGIN, Language, languages
 from app.tokens.device_lines import DeviceLines, TopologyConstraint
@@ -28,6 +28,7 @@ QUANTUM = generators["quantum_program"]
 
 OTA = next(circuit for circuit in read_archetypes() if circuit.id == "opamp/five_transistor_ota")
 GHZ = QuantumProgram(3, 0, (Operation("h", (0,)), Operation("cx", (0, 1)), Operation("cx", (1, 2))))
+BEGUN = write_qasm2(GHZ)
 
 
 def test_every_kind_of_generation_has_one_generator():
@@ -50,7 +51,7 @@ def test_a_program_is_planned_from_what_is_asked_for():
         family="ghz", qubits=4, max_gates=20, gate_set=("h", "cx"), coupling_map=((0, 1), (1, 2), (2, 3))
     )
     plan = QUANTUM.plan(request, DOMAIN)
-    constraint = ProgramConstraint("ghz", 4, 20, ("h", "cx"), ((0, 1), (1, 2), (2, 3)))
+    constraint = ProgramConstraint("ghz", 4, 20, gate_set=("h", "cx"), coupling=((0, 1), (1, 2), (2, 3)))
     assert plan.prompt.constraint == constraint
     assert list(plan.prompt.tokens) == QasmDomain().prompt(constraint)
     assert plan.max_tokens >= QasmDomain().grammar(CPU).longest(constraint)
@@ -78,6 +79,26 @@ def test_without_the_grammar_only_the_prompt_binds():
     assert len(plan.prompt.tokens) == 2
 
 
+def test_bounds_depths_and_a_program_to_continue_are_planned_too():
+    request = QuantumGenerateRequest(
+        min_gates=7, max_gates=9, max_depth=6, coupling_map="ring", prefix=BEGUN, dynamic=True, format="qasm3"
+    )
+    constraint = ProgramConstraint(
+        max_statements=9, min_statements=7, depth=(0, 6), coupling=((0, 1), (1, 2), (0, 2)),
+        prefix=QasmDomain().prefix(GHZ), dynamic=True,
+    )  # fmt: skip
+    assert QUANTUM.plan(request, DOMAIN).prompt.constraint == constraint
+    only_least = QUANTUM.plan(QuantumGenerateRequest(min_depth=3), DOMAIN).prompt.constraint
+    assert only_least == ProgramConstraint(max_statements=256, depth=(3, 1024))
+
+
+def test_a_long_prefix_may_double():
+    text = "OPENQASM 2.0; qreg q[1];" + "U(0,0,0) q[0];" * 200
+    constraint = QUANTUM.plan(QuantumGenerateRequest(prefix=text), DOMAIN).prompt.constraint
+    assert isinstance(constraint, ProgramConstraint)
+    assert constraint.max_statements == 400
+
+
 @pytest.mark.parametrize(("name", "pairs"), [("line", ((0, 1), (1, 2))), ("full", None)])
 def test_a_coupling_map_can_have_a_name(name: str, pairs: tuple[tuple[int, int], ...] | None):
     plan = QUANTUM.plan(QuantumGenerateRequest.model_validate({"qubits": 3, "coupling_map": name}), DOMAIN)
@@ -101,6 +122,40 @@ def test_a_wide_program_may_have_two_statements_a_qubit_at_least():
         (QuantumGenerateRequest(gate_set=("cnot",)), UnknownName, "no gate named 'cnot'", "/gate_set/0"),
         (QuantumGenerateRequest(coupling_map="line"), InvalidRequest, "a coupling map needs a number", "/qubits"),
         (QuantumGenerateRequest(coupling_map=((0, 1),)), InvalidRequest, "a coupling map needs a number", "/qubits"),
+        (
+            QuantumGenerateRequest(dynamic=True),
+            InvalidRequest,
+            "a program whose gates depend on measured bits is written in OpenQASM 3; set format to qasm3",
+            "/format",
+        ),
+        (
+            QuantumGenerateRequest(prefix=BEGUN, grammar=False),
+            InvalidRequest,
+            "the grammar alone keeps a prefix; leave one of the two out, or set grammar to true",
+            "/grammar",
+        ),
+        (QuantumGenerateRequest(prefix="OPENQASM 2.0;"), InvalidRequest, "the prefix declares no qubit", "/prefix"),
+        (
+            QuantumGenerateRequest(prefix="OPENQASM 2.0; qreg q[129];"),
+            InvalidRequest,
+            "the prefix cannot be continued: 129 qubits and 0 classical bits",
+            "/prefix",
+        ),
+        (QuantumGenerateRequest(prefix="OPENQASM 2.0; cx q[0];"), QasmSyntaxError, "line 1, column 15", "/prefix"),
+        (QuantumGenerateRequest(prefix=BEGUN, qubits=4), InvalidRequest, "4 qubits are asked for", "/qubits"),
+        (QuantumGenerateRequest(prefix=BEGUN, gate_set=("h",)), InvalidRequest, "the prefix uses", "/gate_set"),
+        (
+            QuantumGenerateRequest(family="ghz", gate_set=("x", "cx")),
+            InvalidRequest,
+            "programs of the family ghz bring qubits into superposition",
+            "/gate_set",
+        ),
+        (
+            QuantumGenerateRequest(family="ghz", qubits=4, coupling_map=((0, 1), (2, 3))),
+            InvalidRequest,
+            "programs of the family ghz join all their qubits",
+            "/coupling_map",
+        ),
         (
             QuantumGenerateRequest(qubits=2, coupling_map=((0, 2),)),
             InvalidRequest,
@@ -167,6 +222,16 @@ def test_a_program_becomes_text_of_the_format_that_is_asked_for(version: str):
     assert candidate.subject.program == GHZ
     if version == "qasm2":
         assert parse_qasm2(candidate.fields["program"]) == GHZ
+
+
+def test_what_openqasm_2_cannot_say_is_no_candidate_in_it():
+    program = QuantumProgram(1, 2, (Operation("measure", (0,), (), 0), Operation("x", (0,), condition=(0, 1))))
+    ids = QasmDomain().encode(program, "random", random.Random(0))
+    request = QuantumGenerateRequest(grammar=False)
+    with pytest.raises(NotASentence, match="OpenQASM 2"):
+        QUANTUM.candidate(ids, request, DOMAIN, None)
+    text = QUANTUM.candidate(ids, QuantumGenerateRequest(dynamic=True, format="qasm3"), DOMAIN, None).fields["program"]
+    assert read_qasm(text).program == program
 
 
 @WITH_LANGUAGE

@@ -5,19 +5,24 @@ from __future__ import annotations
 import cmath
 import math
 import random
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit, qasm2, qasm3
 from qiskit.circuit.library import CU1Gate, CU3Gate, U1Gate, U2Gate, U3Gate, get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 
+from app.errors import NotExpressible
 from app.quantum.gates import GATES
 from app.quantum.program import Operation, QuantumProgram
 from app.quantum.qasm import angle_text, parse_qasm2, read_qasm2, read_qasm3, write_qasm2, write_qasm3
+from app.quantum.qiskit_circuits import program_of
+from tests.quantum_programs import programs
 
 _OLD_GATES = {"u1": U1Gate, "u2": U2Gate, "u3": U3Gate, "cu1": CU1Gate, "cu3": CU3Gate}
 
@@ -130,3 +135,92 @@ def test_barriers_resets_and_measurements_are_the_same_in_both_versions() -> Non
     assert read_qasm3(write_qasm3(program)).program == parse_qasm2(write_qasm2(program)) == program
     names = [item.operation.name for item in qasm3.loads(write_qasm3(program)).data]
     assert names == [item.operation.name for item in qasm2.loads(write_qasm2(program)).data]
+
+
+def test_one_register_is_called_by_a_letter_and_several_are_numbered() -> None:
+    operations = (
+        Operation("cx", (0, 2)),
+        Operation("barrier"),
+        Operation("barrier", (1, 2)),
+        Operation("measure", (2,), clbit=1),
+    )
+    program = QuantumProgram(3, 2, operations, (2, 1), (1, 1))
+    assert write_qasm2(program) == (
+        'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q0[2];\nqreg q1[1];\ncreg c0[1];\ncreg c1[1];\n'
+        "cx q0[0],q1[0];\nbarrier q0,q1;\nbarrier q0[1],q1[0];\nmeasure q1[0] -> c1[0];\n"
+    )
+    assert write_qasm3(program) == (
+        'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q0;\nqubit[1] q1;\nbit[1] c0;\nbit[1] c1;\n'
+        "cx q0[0],q1[0];\nbarrier q0,q1;\nbarrier q0[1],q1[0];\nc1[0] = measure q1[0];\n"
+    )
+
+
+DYNAMIC = QuantumProgram(
+    2,
+    2,
+    (
+        Operation("measure", (0,), clbit=0),
+        Operation("x", (1,), condition=(0, 1)),
+        Operation("rx", (1,), (math.pi / 2,), condition=(0, 0)),
+        Operation("reset", (0,), condition=(1, 1)),
+    ),
+)
+
+
+def test_a_condition_is_written_in_version_3() -> None:
+    text = write_qasm3(DYNAMIC)
+    assert text.endswith(
+        "c[0] = measure q[0];\nif (c[0]) { x q[1]; }\nif (!c[0]) { rx(pi/2) q[1]; }\nif (c[1]) { reset q[0]; }\n"
+    )
+    assert program_of(qasm3.loads(text)) == DYNAMIC
+
+
+def test_a_condition_on_one_bit_of_a_register_has_no_version_2() -> None:
+    with pytest.raises(NotExpressible) as caught:
+        write_qasm2(DYNAMIC)
+    assert str(caught.value) == (
+        "statement 1 (x) hangs on c[0], one bit of a register, and OpenQASM 2 compares whole registers only; "
+        "write OpenQASM 3"
+    )
+
+
+def test_a_condition_on_a_register_of_one_bit_has_a_version_2() -> None:
+    program = replace(DYNAMIC, clbit_registers=(1, 1))
+    text = write_qasm2(program)
+    assert text.endswith("measure q[0] -> c0[0];\nif(c0==1) x q[1];\nif(c0==0) rx(pi/2) q[1];\nif(c1==1) reset q[0];\n")
+    assert program_of(qasm2.loads(text, strict=True)) == program
+
+
+PLAIN_ANGLES = st.sampled_from((0.5, math.pi / 2, -3 * math.pi / 4, 0.0))
+
+
+@settings(max_examples=80, deadline=None)
+@given(programs(PLAIN_ANGLES))
+def test_a_program_reads_back_as_itself_in_both_versions(program: QuantumProgram) -> None:
+    assert read_qasm3(write_qasm3(program)).program == parse_qasm2(write_qasm2(program)) == program
+
+
+@settings(max_examples=60, deadline=None)
+@given(programs(PLAIN_ANGLES, is_dynamic=True))
+def test_a_dynamic_program_reads_back_as_itself(program: QuantumProgram) -> None:
+    assert read_qasm3(write_qasm3(program)).program == program
+    with suppress(NotExpressible):
+        assert parse_qasm2(write_qasm2(program)) == program
+
+
+def chains(program: QuantumProgram) -> tuple[Any, ...]:
+    """For every bit the operations on it, barriers apart: what is left when order between bits does not count."""
+    touched: dict[tuple[str, int], list[Operation]] = {}
+    for op in program.operations:
+        for key in (*(("q", qubit) for qubit in op.qubits), *(("c", clbit) for clbit in op.clbits)):
+            if op.name != "barrier":
+                touched.setdefault(key, []).append(op)
+    return program.qubit_registers, program.clbit_registers, touched
+
+
+@settings(max_examples=15, deadline=None)
+@given(programs(PLAIN_ANGLES, is_dynamic=True, gates=("h", "cx", "rx", "cp", "ccx", "u2")))
+def test_qiskit_reads_what_is_written_as_the_same_program(program: QuantumProgram) -> None:
+    assert chains(program_of(qasm3.loads(write_qasm3(program)))) == chains(program)
+    with suppress(NotExpressible):
+        assert chains(program_of(qasm2.loads(write_qasm2(program), strict=True))) == chains(program)

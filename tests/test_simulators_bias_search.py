@@ -160,7 +160,9 @@ def test_hostile_circuits_end_in_time(cards: str, ngspice: WorkerPool) -> None:
 
 def test_a_stopped_search_is_a_failure_and_no_verdict() -> None:
     class Stopped(WorkerPool):
-        def submit(self, request: Mapping[str, Any], *, in_background: bool = False) -> Future[dict[str, Any]]:
+        def submit(
+            self, request: Mapping[str, Any], *, in_background: bool = False, timeout_s: float | None = None
+        ) -> Future[dict[str, Any]]:
             future: Future[dict[str, Any]] = Future()
             future.cancel()
             return future

@@ -283,7 +283,9 @@ class AnsweringPool(WorkerPool):
         super().__init__("accident_worker", size=1, timeout_s=1, recycle_after=1, limits=ProcessLimits())
         self._future = future
 
-    def submit(self, request: Mapping[str, Any], *, in_background: bool = False) -> Future[dict[str, Any]]:
+    def submit(
+        self, request: Mapping[str, Any], *, in_background: bool = False, timeout_s: float | None = None
+    ) -> Future[dict[str, Any]]:
         return self._future
 
 

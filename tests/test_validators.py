@@ -32,10 +32,10 @@ def tools(ngspice: WorkerPool) -> Iterator[ValidationTools]:
 
 
 def subject_of(validator: Validator, text: str) -> Subject:
+    example_type = getattr(validator, "example_type", None)
     if validator.kind == "analog":
-        example_type = getattr(validator, "example_type", None)
         return Subject(text, netlist=parse_spice(text).netlist, function_of=example_type)
-    return Subject(text, program=parse_qasm2(text))
+    return Subject(text, program=parse_qasm2(text), function_of=example_type)
 
 
 def analog_verdict(name: str, cards: str, tools: ValidationTools) -> Verdict:
@@ -161,7 +161,9 @@ class AnsweringPool(WorkerPool):
         super().__init__("accident_worker", size=1, timeout_s=1, recycle_after=1, limits=ProcessLimits())
         self._answer = {"relaxed": False, "vectors": {}, "parameters": {}, "messages": [], **answer}
 
-    def submit(self, request: Mapping[str, Any], *, in_background: bool = False) -> Future[dict[str, Any]]:
+    def submit(
+        self, request: Mapping[str, Any], *, in_background: bool = False, timeout_s: float | None = None
+    ) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
         future.set_result(self._answer)
         return future

@@ -179,7 +179,9 @@ class AnsweringPool(WorkerPool):
         counts = {"points_tried": 64, "points_converged": 64, "values": [0.9, 0.9]}
         self._answer = {"status": "ok", "plan": None, "best": None, "messages": [], **counts, **answer}
 
-    def submit(self, request: Mapping[str, Any], *, in_background: bool = False) -> Future[dict[str, Any]]:
+    def submit(
+        self, request: Mapping[str, Any], *, in_background: bool = False, timeout_s: float | None = None
+    ) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
         future.set_result(self._answer)
         return future

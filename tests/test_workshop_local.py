@@ -20,7 +20,6 @@ from app.errors import (
     InvalidRequest,
     ModelDamaged,
     NgspiceMissing,
-    QasmSyntaxError,
     SpiceSyntaxError,
     UnknownName,
 )
@@ -321,15 +320,12 @@ def test_texts_are_validated_by_every_validator_of_their_kind(workshop: LocalWor
     assert "openqasm2" in program["facts"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "text", "error"),
-    [("analog", "M1 a b\n.control\n", SpiceSyntaxError), ("quantum", "qreg q[", QasmSyntaxError)],
-)
-def test_a_text_that_is_no_circuit_is_refused(
-    workshop: LocalWorkshop, kind: str, text: str, error: type[SpiceSyntaxError | QasmSyntaxError]
-):
-    with pytest.raises(error, match=r"line [12]"):
-        validated(workshop, kind, text)
+def test_a_text_that_is_no_netlist_is_refused_and_one_that_is_no_program_has_a_finding(workshop: LocalWorkshop):
+    with pytest.raises(SpiceSyntaxError, match=r"line [12]"):
+        validated(workshop, "analog", "M1 a b\n.control\n")
+    answer = validated(workshop, "quantum", "OPENQASM 2.0;\nqreg q[")
+    (finding,) = answer["findings"]
+    assert (answer["status"], finding["code"], finding["line"], finding["column"]) == ("invalid", "not_readable", 2, 6)
 
 
 def test_without_ngspice_nothing_can_be_simulated_and_the_sentence_says_what_to_do(workshop: LocalWorkshop):

@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,37 +64,38 @@ def analog(
 def quantum(
     context: typer.Context,
     source: Annotated[
-        Path | None, typer.Option("--source", help="Read this JSON Lines file; else build from packages.")
+        Path | None, typer.Option("--source", help="JSON Lines file or its folder; built from packages when absent.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the programs that are built.")] = 0,
+    qasmbench: Annotated[
+        Path | None, typer.Option("--qasmbench", help="A clone of QASMBench: its circuits too.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the programs that are built.")] = 0,
     output: Target = None,
     as_json: o.AsJson = False,
 ) -> int:
-    """Read the quantum corpus, or build it from Qiskit and mqt.bench, and count it by family."""
+    """Read the programs that the quantum models learn from, or build them from Qiskit and mqt.bench; sift and split."""
     from app.cli.progress import ProgressBar
     from app.cli.rows import opened_for_text
-    from app.quantum.corpus import build_corpus, read_jsonl
-    from app.quantum.qasm import write_qasm2
+    from app.quantum.dataset import read_dataset
+    from app.settings import read_settings
 
-    if source is not None:
-        programs = read_jsonl(source)
-    else:
-        with ProgressBar("programs", None) as bar:
-            programs = tuple(build_corpus(seed=seed, progress=lambda tried, total: bar.advance_to(tried, total=total)))
+    folder = read_settings().data_dir / "quantum_corpus"
+    with ProgressBar("programs", None) as bar:
+        dataset = read_dataset(
+            source, qasmbench=qasmbench, seed=seed, folder=folder,
+            progress=lambda tried, total: bar.advance_to(tried, total=total),
+        )  # fmt: skip
     if output is not None:
+        held_out = {program.skeleton for program in dataset.held_out}
         with opened_for_text(output) as stream:
-            for item in programs:
-                row = {
-                    "id": item.id, "family": item.family, "kind": item.kind, "source": item.source,
-                    "regenerable": item.regenerable, "qasm": write_qasm2(item.program),
-                }  # fmt: skip
+            for program in dataset.programs:
+                side = "held_out" if program.skeleton in held_out else "training"
+                row = {**program.as_row(), "side": side, "split_class": program.skeleton}
                 stream.write(json.dumps(row) + "\n")
-    families = Counter(item.family for item in programs)
     if as_json:
-        write_document({"programs": len(programs), "families": dict(sorted(families.items()))})
+        write_document({"programs": len(dataset.programs), "report": dataset.report.as_json()})
     else:
-        counts = ", ".join(f"{family} {count}" for family, count in sorted(families.items()))
-        say(f"{len(programs)} programs of {len(families)} families: {counts}")
+        say(dataset.report.as_text())
     return DONE
 
 

@@ -20,6 +20,7 @@ from app.errors import InvalidRequest
 if TYPE_CHECKING:
     import httpx
 
+    from app.evaluation.quantum_harness import Loader
     from app.settings import Settings
     from app.validators.ladder import Ladder
     from app.workshop import RowMaker, Workshop
@@ -46,6 +47,12 @@ def _local_ladder(settings: Settings) -> AbstractContextManager[Ladder]:
     return open_ladder(settings.validator_workers, settings.data_dir)
 
 
+def _local_loader(settings: Settings) -> AbstractContextManager[Loader]:
+    from app.evaluation.quantum_harness import open_loader
+
+    return open_loader(settings.validator_workers)
+
+
 def _http_client(url: str) -> httpx.Client:
     import httpx
 
@@ -58,7 +65,7 @@ class Door:
     """Where a command finds the machinery: an in-process workshop from settings, an HTTP client from a URL.
 
     `make_simulations` gives the part of a workshop that simulates, which needs neither models nor torch; `make_ladder`
-    the checks of analog circuits, with worker processes of their own until it is left.
+    the checks of analog circuits and `make_loader` Qiskit for programs, with worker processes of their own until left.
 
     `look_every_s` passes between two looks at a job that is being watched.
     """
@@ -66,6 +73,7 @@ class Door:
     make_workshop: Callable[[Settings], Workshop] = _local_workshop
     make_simulations: Callable[[Settings], RowMaker] = _local_simulations
     make_ladder: Callable[[Settings], AbstractContextManager[Ladder]] = _local_ladder
+    make_loader: Callable[[Settings], AbstractContextManager[Loader]] = _local_loader
     make_client: Callable[[str], httpx.Client] = _http_client
     look_every_s: float = 0.5
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,7 +21,9 @@ from app.errors import InvalidRequest
 if TYPE_CHECKING:
     from app.analog.dataset import Dataset
     from app.evaluation.harness import TypeReader
+    from app.evaluation.quantum_plan import Length
     from app.measures.novelty import TrainingIndex
+    from app.quantum.program import QuantumProgram
     from app.settings import Settings
     from app.workshop import Workshop
 
@@ -31,6 +35,16 @@ Source = Annotated[
     Path | None,
     typer.Option("--source", help="The AnalogGenie data, for real circuits to compare with; archetypes when absent."),
 ]
+QuantumSource = Annotated[
+    Path | None,
+    typer.Option("--source", help="The corpus to compare with, JSON Lines; rebuilt from packages when absent."),
+]
+Epochs = Annotated[
+    int, typer.Option("--epochs", min=0, max=100, help="Of the classifier that reads programs in order; 0: without it.")
+]
+Compiled = Annotated[
+    int, typer.Option("--compiled", min=0, help="Programs of a set on which compilers are ranked; 0: without rankings.")
+]
 FunctionCount = Annotated[
     int, typer.Option("--function-count", min=0, help="Of how many of them to try the function, by simulation.")
 ]
@@ -40,6 +54,7 @@ Work = Annotated[
 
 #: Columns of the table on the terminal; the rest is in the card and in --json.
 _SHOWN = ("data", "uniform", "unconstrained", "real", "wired_100")
+_SHOWN_OF_QUANTUM = ("generated", "bare", "real", "training", "random", "line_chain")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -97,26 +112,45 @@ def analog(
 def quantum(
     context: typer.Context,
     count: SamplesPerSeed = 1000,
-    seeds: Seeds = 1,
+    seeds: Seeds = 3,
     seed: FirstSeed = 1,
+    source: QuantumSource = None,
+    epochs: Epochs = 6,
+    compiled: Compiled = 100,
     model: o.Model = None,
     temperature: o.Temperature = 0.9,
+    work: Work = None,
     write_card: WriteCard = False,
     device: o.Device = None,
     as_json: o.AsJson = False,
 ) -> int:
-    """A model of OpenQASM programs, with and without the grammar."""
+    """A model of OpenQASM programs, under the conditions of unseen real programs, beside those and other generators."""
     from app.cli.progress import ProgressBar
-    from app.evaluation.quantum import evaluate_quantum
+    from app.evaluation.quantum import Depth, evaluate_quantum
+    from app.evaluation.quantum_harness import QuantumHarness
+    from app.evaluation.quantum_plan import QuantumPlan, sort_programs
+    from app.measures.quantum_copies import KnownPrograms
+    from app.quantum.oracles import oracles
+    from app.training.quantum import read_programs
 
     door, settings = door_of(context), _settings(device)
+    depth = Depth(epochs, settings.device, compiled, settings.validator_workers)
     chosen = _checked("quantum", count, seed, model, temperature)
 
     async def measure(workshop: Workshop, name: str) -> dict[str, Any]:
-        with ProgressBar("programs", 2 * count * seeds) as bar:
+        corpus, words = read_programs(source)
+        seen, (length, longest) = _seen(settings, name), _writes(settings, name)
+        programs = sort_programs(corpus, seen, length, longest)
+        plan = QuantumPlan(count, tuple(range(seed, seed + seeds)), programs, oracles.__contains__)
+        with ExitStack() as open_things:
+            loader = open_things.enter_context(door.make_loader(settings))
+            known = KnownPrograms(programs.known)
+            harness = QuantumHarness(loader, oracles, known=known, seen=seen, threads=2 * settings.validator_workers)
+            open_things.callback(harness.close)
+            bar = open_things.enter_context(ProgressBar("programs", None))
             return await evaluate_quantum(
-                workshop, count=count, seeds=range(seed, seed + seeds),
-                report=lambda done, total: bar.advance_to(done), **chosen,
+                workshop, harness, plan, corpus=words, length=length, depth=depth, work=work,
+                report=lambda done, total: bar.advance_to(done, total=total), **chosen,
             )  # fmt: skip
 
     return _evaluate(door, settings, "quantum", chosen, measure, write_card, as_json)
@@ -189,6 +223,25 @@ def _seen(settings: Settings, model: str) -> TrainingIndex | None:
     return TrainingIndex.load(path) if path.is_file() else None
 
 
+def _writes(settings: Settings, model: str) -> tuple[Length, int]:
+    """How long a program's sentence is in the model's language, and the longest that the model writes."""
+    from app.errors import NotExpressible, UnknownName
+    from app.resources import models_path
+    from app.tokens._base import languages
+
+    path = (settings.models_dir or models_path()) / model / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    language: Any = languages[config.get("language", "qasm_domain")]
+
+    def length(program: QuantumProgram, family: str) -> int | None:
+        try:
+            return len(language.encode(program, family, random.Random(0)))
+        except (NotExpressible, UnknownName):
+            return None
+
+    return length, int(config.get("decoder", {}).get("context", 1024))
+
+
 def _type_reader(settings: Settings) -> tuple[TypeReader | None, str | None]:
     """The classifier beside the models, else the shipped one, and its checksum; None where there is neither."""
     from app.measures.type_classifier import NAME, TypeClassifier
@@ -212,19 +265,29 @@ def _print_analog(report: Mapping[str, Any]) -> None:
     write_line(_line("measure", _SHOWN))
     for key in MEASURES:
         write_line(_line(key, [_cell(part.get(key)) for part in parts]))
-    for aim in report["aims"]:
-        word = {True: "reached", False: "MISSED", None: "not measured"}[aim["is_reached"]]
-        write_line(f"{word:<12} {aim['aim']}: {_cell(aim['measured'])} (aim {_cell(aim['target'])})")
+    _print_aims(report["aims"])
 
 
 def _print_quantum(report: Mapping[str, Any]) -> None:
-    """One line a measure: its name, with the grammar, without it. Counts by name (families, findings) are --json's."""
+    """One line a measure, one column a set; how well sets are told from real programs; then the aims."""
+    from app.evaluation.quantum_card import MEASURES
+
     samples = f"{report['count']} samples for each of {len(report['seeds'])} seeds"
-    write_line(f"{report['model']}: {samples}, {report['seconds']} s")
-    write_line(_line("measure", ("with grammar", "without grammar")))
-    for name, value in report["with_grammar"].items():
-        if not isinstance(value, Mapping) or "share" in value:
-            write_line(_line(name, (_cell(value), _cell(report["without_grammar"].get(name)))))
+    write_line(f"{report['model']}: {samples}; real programs: {report['real']} from {report['corpus']}")
+    shown = [side for side in _SHOWN_OF_QUANTUM if side in report["sets"]]
+    write_line(_line("measure", shown))
+    for key in MEASURES:
+        write_line(_line(key, [_cell(report["sets"][side].get(key)) for side in shown]))
+    for reader in ("numbers", "statements"):
+        told = [report["realism"].get(side, {}).get(reader) for side in shown]
+        write_line(_line(f"auc by {reader}", [_cell(figure and figure["auc"]) for figure in told]))
+    _print_aims(report["aims"])
+
+
+def _print_aims(aims: Sequence[Mapping[str, Any]]) -> None:
+    for aim in aims:
+        word = {True: "reached", False: "MISSED", None: "not measured"}[aim["is_reached"]]
+        write_line(f"{word:<12} {aim['aim']}: {_cell(aim['measured'])} (aim {_cell(aim['target'])})")
 
 
 def _line(name: str, cells: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from app.errors import InvalidRequest
+from app.quantum.coupling import COUPLING_NAMES
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 Url = Annotated[str, typer.Option("--url", help="Where the service listens.")]
@@ -43,12 +44,35 @@ Deck = Annotated[bool, typer.Option("--deck", help="Add a deck to each row that 
 
 Family = Annotated[str | None, typer.Option("--family", help="Family of programs, e.g. ghz; any when absent.")]
 Qubits = Annotated[int | None, typer.Option("--qubits", help="Exact width; drawn by the model when absent.")]
+MinGates = Annotated[int | None, typer.Option("--min-gates", help="Fewest statements a program may have.")]
 MaxGates = Annotated[int | None, typer.Option("--max-gates", help="Most statements a program may have.")]
+MinDepth = Annotated[int | None, typer.Option("--min-depth", help="Least depth wanted; a wish, not a bound.")]
+MaxDepth = Annotated[int | None, typer.Option("--max-depth", help="Greatest depth wanted; a wish, not a bound.")]
 GateSet = Annotated[str | None, typer.Option("--gate-set", help="Gates allowed, comma-separated, e.g. rz,sx,x,cx.")]
 CouplingMap = Annotated[
-    str | None, typer.Option("--coupling-map", help="line, full, or pairs of qubits such as 0-1,1-2.")
+    str | None,
+    typer.Option("--coupling-map", help="line, ring, grid, heavy_hex, full, or pairs of qubits such as 0-1,1-2."),
 ]
+Program = Annotated[
+    str | None,
+    typer.Option("--prefix", metavar="FILE", help="An OpenQASM file to continue: every program begins with it."),
+]
+Dynamic = Annotated[bool, typer.Option("--dynamic", help="Gates may depend on measured bits; needs --format qasm3.")]
 Format = Annotated[str, typer.Option("--format", help="qasm2 or qasm3.")]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Draw each program again until it does what its family is for, by simulation.")
+]
+Attempts = Annotated[int, typer.Option("--attempts", help="With --verify: most draws for one row, 1 to 64.")]
+Transpile = Annotated[
+    str | None,
+    typer.Option(
+        "--transpile",
+        help="Add depth and two-qubit gates on a target to each row: line, ring, grid, heavy_hex or full.",
+    ),
+]
+TranspileLevel = Annotated[
+    int | None, typer.Option("--transpile-level", help="Qiskit's optimization level for --transpile, 0 to 3.")
+]
 
 
 def names(text: str | None) -> list[str] | None:
@@ -58,16 +82,23 @@ def names(text: str | None) -> list[str] | None:
 
 def coupling(text: str | None) -> str | list[list[int]] | None:
     """The value of --coupling-map for a request: a name, or pairs of qubits (``0-1,1-2``, or a JSON list of pairs)."""
-    if text is None or text.strip().isalpha():
-        return text
+    if text is None or text.strip() in COUPLING_NAMES:
+        return text and text.strip()
     try:
         if text.lstrip().startswith("["):
             return [[int(a), int(b)] for a, b in json.loads(text)]
         return [[int(a), int(b)] for a, b in (pair.split("-") for pair in text.split(",") if pair.strip())]
     except (ValueError, TypeError) as error:
         raise InvalidRequest(
-            f"--coupling-map {text[:80]!r} is neither line, full nor pairs of qubits such as 0-1,1-2"
+            f"--coupling-map {text[:80]!r} is neither {', '.join(COUPLING_NAMES)} nor pairs of qubits such as 0-1,1-2"
         ) from error
+
+
+def machine(target: str | None, level: int | None) -> dict[str, Any] | None:
+    """The value of --transpile for a request, None where it was not given; InvalidRequest for a level without it."""
+    if target is None and level is not None:
+        raise InvalidRequest("--transpile-level is about a target; name one with --transpile, such as line")
+    return None if target is None else given(target=target, optimization_level=level)
 
 
 def given(**fields: Any) -> dict[str, Any]:
@@ -108,10 +139,19 @@ def quantum_request(
     family: Family = None,
     qubits: Qubits = None,
     count: Count = 1,
+    min_gates: MinGates = None,
     max_gates: MaxGates = None,
+    min_depth: MinDepth = None,
+    max_depth: MaxDepth = None,
     gate_set: GateSet = None,
     coupling_map: CouplingMap = None,
+    prefix: Program = None,
+    dynamic: Dynamic = False,
     format_: Format = "qasm2",
+    transpile: Transpile = None,
+    transpile_level: TranspileLevel = None,
+    verify: Verify = False,
+    attempts: Attempts = 8,
     seed: Seed = None,
     temperature: Temperature = 0.9,
     top_p: TopP = 1.0,
@@ -120,10 +160,16 @@ def quantum_request(
     grammar: Grammar = True,
 ) -> dict[str, Any]:
     """The fields of a quantum.generate request."""
+    from app.cli.door import read_text
+    from app.requests import MAX_TEXT_LENGTH
+
     return given(
-        family=family, qubits=qubits, count=count, max_gates=max_gates, gate_set=names(gate_set),
-        coupling_map=coupling(coupling_map), format=format_, seed=seed, temperature=temperature, top_p=top_p,
-        model=model, validate=validate, grammar=grammar,
+        family=family, qubits=qubits, count=count, min_gates=min_gates, max_gates=max_gates,
+        min_depth=min_depth, max_depth=max_depth, gate_set=names(gate_set), coupling_map=coupling(coupling_map),
+        prefix=None if prefix is None else read_text(prefix, MAX_TEXT_LENGTH), dynamic=dynamic, format=format_,
+        transpile=machine(transpile, transpile_level), seed=seed,
+        temperature=temperature, top_p=top_p, model=model, validate=validate, grammar=grammar, verify=verify,
+        attempts=attempts,
     )  # fmt: skip
 
 

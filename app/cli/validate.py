@@ -19,6 +19,9 @@ File = Annotated[str, typer.Argument(help="A file; - is standard input.")]
 Type = Annotated[
     str | None, typer.Option("--type", help="Circuit type: try whether some sizing does what it is for, too.")
 ]
+Family = Annotated[
+    str | None, typer.Option("--family", help="Family of programs, e.g. ghz: check that it does what that is for, too.")
+]
 Checks = Annotated[
     str | None,
     typer.Option(
@@ -48,9 +51,9 @@ def analog(
     return _run(door_of(context), "analog", file, type_, checks, as_json)
 
 
-def quantum(context: typer.Context, file: File, as_json: o.AsJson = False) -> int:
-    """An OpenQASM program: loaded by Qiskit, every angle finite, no qubit idle."""
-    return _run(door_of(context), "quantum", file, None, None, as_json)
+def quantum(context: typer.Context, file: File, family: Family = None, as_json: o.AsJson = False) -> int:
+    """An OpenQASM program: loaded by Qiskit, every angle finite, no qubit idle, and with --family: does its work."""
+    return _run(door_of(context), "quantum", file, family, None, as_json)
 
 
 def _run(door: Door, kind: str, file: str, function_of: str | None, checks: str | None, as_json: bool) -> int:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,96 +17,16 @@ from app import __version__
 from app.analog.canonical import canonical_hash
 from app.analog.netlist import Netlist
 from app.analog.spice import parse_spice
-from app.errors import InvalidRequest
 from app.evaluation.harness import Harness, Record
+from app.evaluation.notes import Notes, Report, Stages, note_all, weights_of
 from app.evaluation.plan import AnalogPlan, Item, sample_index
 from app.evaluation.report import analog_report
 from app.requests import AnalogGenerateRequest
-from app.simulation_corpus.journal import Journal, read_journal
-from app.simulators.processes import read_cpu_s
 from app.workshop import Row, Workshop
 
-#: Circuits done so far, circuits to do.
-Report = Callable[[int, int], None]
-
 _KIND = "analog.generate"
-#: Circuits that are sampled together, and records that are written down together.
-_CHUNK, _NOTED = 128, 32
-
 #: Circuits that speed is measured on, after as many to warm up.
 _TIMED, _WARM = 192, 16
-
-_JOURNAL = "evaluation.jsonl"
-
-
-@dataclass
-class Notes:
-    """What is known so far: in memory, and where there is a folder in its journal.
-
-    `identity` says what is evaluated; a folder that has notes of something else is refused.
-    """
-
-    identity: Mapping[str, Any]
-    records: dict[tuple[str, int, int], Record] = field(default_factory=dict)
-    spent_s: dict[str, float] = field(default_factory=dict)
-    speed: dict[str, Any] = field(default_factory=dict)
-    _journal: Journal | None = None
-
-    @classmethod
-    @contextmanager
-    def open(cls, identity: Mapping[str, Any], folder: Path | None) -> Iterator[Notes]:
-        """The notes of the folder, which are none where it is new; None keeps them in memory alone.
-
-        Raises:
-            InvalidRequest: The folder has notes of another evaluation.
-            Unavailable: The folder cannot be written.
-        """
-        notes = cls(identity)
-        if folder is None:
-            yield notes
-            return
-        path = folder / _JOURNAL
-        for entry in read_journal(path):
-            notes._take(entry, folder)
-        with Journal(path) as journal:
-            notes._journal = journal
-            if not notes.records and not notes.speed:
-                journal.add({"identity": dict(identity)})
-            yield notes
-
-    def _take(self, entry: Mapping[str, Any], folder: Path) -> None:
-        if "identity" in entry and entry["identity"] != self.identity:
-            differing = [name for name, value in self.identity.items() if entry["identity"].get(name) != value]
-            raise InvalidRequest(
-                f"--work: {folder} holds an evaluation with another {' and '.join(differing)}; give another folder"
-            )
-        if "record" in entry:
-            record = Record.from_json(entry["record"])
-            self.records[record.key] = record
-        if "speed" in entry:
-            self.speed = entry["speed"]
-        for stage, seconds in entry.get("spent_s", {}).items():
-            self.spent_s[stage] = self.spent_s.get(stage, 0.0) + seconds
-
-    def add(self, records: Sequence[Record], spent_s: Mapping[str, float]) -> None:
-        """The records are known, and what they cost in CPU seconds by stage."""
-        entries: list[dict[str, Any]] = [{"record": record.as_json()} for record in records]
-        self._write([*entries, {"spent_s": {stage: round(seconds, 3) for stage, seconds in spent_s.items()}}])
-
-    def add_speed(self, speed: Mapping[str, Any]) -> None:
-        """The speed is known."""
-        self._write([{"speed": dict(speed)}])
-
-    def _write(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        for entry in entries:
-            if self._journal is not None:
-                self._journal.add(entry)
-            self._take(entry, Path())
-
-    def lacks(self, item: Item) -> bool:
-        """Whether the item still is to be looked at: it is not known, or not as far as now asked for."""
-        known = self.records.get(item.key)
-        return known is None or (item.rung == "function" and known.works is None)
 
 
 async def evaluate_analog(
@@ -134,51 +52,26 @@ async def evaluate_analog(
     """
     sampler = _Sampler(workshop, model, temperature)
     identity = {
-        "version of the program": __version__, "model": sampler.model, "weights": _weights(workshop, sampler.model),
+        "version of the program": __version__, "model": sampler.model, "weights": weights_of(workshop, sampler.model),
         "temperature": temperature, "held-out circuits": _digest(plan), **(depends_on or {}),
     }  # fmt: skip
-    with Notes.open(identity, work) as notes:
+    with Notes.open(identity, work, Record.from_json) as notes:
         items = plan.items()
-        waiting = [item for item in items if notes.lacks(item)]
-        done = len(items) - len(waiting)
-        for first in range(0, len(waiting), _CHUNK):
-            chunk = waiting[first : first + _CHUNK]
-            stages = _Stages()
-            cases = await sampler.cases(chunk)
-            stages.end("sampling")
-            for begin in range(0, len(cases), _NOTED):
-                records = await asyncio.to_thread(harness.records, cases[begin : begin + _NOTED])
-                stages.end("checking")
-                notes.add(records, stages.take())
-                done += len(records)
-                if report:
-                    report(done, len(items))
-        if not notes.speed:
-            notes.add_speed(await _speed(sampler, plan))
+        waiting = [item for item in items if _lacks(notes, item)]
+        await note_all(notes, waiting, sampler.cases, harness.records, report, len(items) - len(waiting))
+        if "speed" not in notes.facts:
+            notes.add_fact("speed", await _speed(sampler, plan))
         facts = {
             "kind": "analog", "model": sampler.model, "count": plan.count, "seeds": list(plan.seeds),
             "function_count": plan.function_count, "temperature": temperature, "corpus": corpus,
         }  # fmt: skip
-        return {**facts, **analog_report(plan, notes.records, notes.speed), "cpu_s": _rounded(notes.spent_s)}
+        return {**facts, **analog_report(plan, notes.records, notes.facts["speed"]), "cpu_s": notes.costs()}
 
 
-class _Stages:
-    """CPU seconds of this process and its workers, stage by stage."""
-
-    def __init__(self) -> None:
-        self._last = read_cpu_s()
-        self.spent_s: dict[str, float] = {}
-
-    def end(self, stage: str) -> None:
-        """What was spent since the last end was spent on this stage."""
-        now = read_cpu_s()
-        self.spent_s[stage] = now - self._last
-        self._last = now
-
-    def take(self) -> dict[str, float]:
-        """What was spent by stage since it was last taken."""
-        spent, self.spent_s = self.spent_s, {}
-        return spent
+def _lacks(notes: Notes[Record], item: Item) -> bool:
+    """Whether the item still is to be looked at: it is not known, or not as far as now asked for."""
+    known = notes.records.get(item.key)
+    return known is None or (item.rung == "function" and known.works is None)
 
 
 class _Sampler:
@@ -235,7 +128,7 @@ async def _speed(sampler: _Sampler, plan: AnalogPlan) -> dict[str, Any]:
     speed: dict[str, Any] = {}
     for rung in ("structure", "operating_point"):
         await _ask(sampler, chosen[:_WARM], rung)
-        stages, began = _Stages(), time.monotonic()
+        stages, began = Stages(), time.monotonic()
         await _ask(sampler, chosen, rung)
         stages.end(rung)
         speed[rung] = {
@@ -255,20 +148,7 @@ async def _ask(sampler: _Sampler, items: Sequence[Item], rung: str) -> None:
     )  # fmt: skip
 
 
-def _weights(workshop: Workshop, model: str | None) -> str | None:
-    """The checksum of the model's weights, where the workshop tells one."""
-    for described in workshop.describe()["models"]:
-        if described["name"] == model:
-            found = described.get("sha256")
-            return None if found is None else str(found)
-    return None
-
-
 def _digest(plan: AnalogPlan) -> str:
     """Tells one set of held-out circuits, in the plan's order, from another."""
     text = " ".join(canonical_hash(circuit.netlist) for circuit in plan.real)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _rounded(spent_s: Mapping[str, float]) -> dict[str, float]:
-    return {stage: round(seconds, 1) for stage, seconds in spent_s.items()}

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from app.evaluation.harness import SIMULATION_CPU_S
+from app.evaluation.quantum_card import quantum_lines
 from app.evaluation.report import types_without_testbench
+from app.evaluation.tables import INTERVALS, aims_table, cell, counts, percent, seeds_table, table
 from app.inference.checkpoint import seal
 
 #: Set -> its column in tables of analog models.
@@ -45,20 +47,6 @@ MEASURES: Mapping[str, str] = {
     "devices": "devices, median",
 }
 
-_QUANTUM_MEASURES: Mapping[str, str] = {
-    "is_sentence": "ends by itself and decodes to a circuit",
-    "loads_bare": "`qiskit.qasm2.loads` accepts it bare",
-    "loads_strict": "`qiskit.qasm2.loads(strict=True)` accepts it",
-    "all_checks": "passes every check of this service",
-    "distinct_share": "distinct among the samples",
-    "not_in_training_share": "not identical to a training circuit",
-    "similarity_below_0_95_share": "nearest-training similarity below 0.95",
-    "median_nearest_similarity": "median similarity to the nearest training circuit",
-    "median_qubits": "median qubits",
-    "median_gates": "median gates",
-    "error_rows": "rows that could not be checked",
-}
-
 
 def write_card(folder: Path, report: Mapping[str, Any]) -> None:
     """The model folder says what was measured: card.json for programs, card.md for people; the manifest is renewed."""
@@ -70,7 +58,7 @@ def write_card(folder: Path, report: Mapping[str, Any]) -> None:
 
 def card_text(config: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     """The card in Markdown, from the model's configuration and the report of its evaluation."""
-    measured = {"analog": _analog, "quantum": _quantum}[config["kind"]](report)
+    measured = {"analog": _analog, "quantum": quantum_lines}[config["kind"]](report)
     return "\n".join([*_training(config), *measured, "", "## Limits", "", _LIMITS[config["kind"]], ""])
 
 
@@ -93,27 +81,47 @@ def _training(config: Mapping[str, Any]) -> list[str]:
         f"- Held-out loss: {training['held_out_nats_per_token']} nats a token, "
         f"{training['held_out_bits_per_unit']} bits a {training['unit']}.",
         "",
+        *reward_lines(training.get("reward")),
         "## What its samples are worth",
         "",
     ]
 
 
-def _quantum(report: Mapping[str, Any]) -> list[str]:
-    seeds = report["seeds"]
-    sides = [report["with_grammar"], report["without_grammar"]]
-    rows = [(label, *(cell(side[key]) for side in sides)) for key, label in _QUANTUM_MEASURES.items()]
+#: Label of the card's table -> figure of a round, of what was learnt from the simulator.
+_ROUND_FIGURES = {
+    "reward": "reward", "conducting": "conducting_share", "saturated": "saturated_share", "works": "works",
+    "type as asked for": "right_type", "legal without the grammar": "legal_bare", "copies": "copies",
+    "duplicates": "duplicates",
+}  # fmt: skip
+
+
+def reward_lines(learnt: Mapping[str, Any] | None) -> list[str]:
+    """What expert iteration changed, round by round; nothing where the model did not learn so."""
+    if learnt is None:
+        return []
+    recipe, rounds = learnt["recipe"], learnt["rounds"]
+    apart = [f"{outcome['figures']['held_out_works']} of {outcome['figures']['held_out_tried']}" for outcome in rounds]
+    rows = [
+        (
+            "before" if outcome["number"] == 0 else f"after round {outcome['number']}",
+            *(_share_in_percent(outcome["figures"][key]) for key in _ROUND_FIGURES.values()),
+            worked,
+        )
+        for outcome, worked in zip(rounds, apart, strict=True)
+    ]
     return [
-        f"{report['count']} samples for each of the seeds {', '.join(map(str, seeds))}, temperature "
-        f"{report['temperature']}, nothing asked for, nothing discarded. With the grammar the structural lines are "
-        "guarantees and not scores; the right column shows what the network alone has learnt, taken "
-        f"at whatever size it ended. {_INTERVALS}",
+        "## What it learnt from the simulator",
         "",
-        f"Command: `josephson evaluate quantum --count {report['count']} --seeds {len(seeds)} --write-card`",
+        f"Expert iteration with the ladder of checks as reward: `{learnt['command']}`, {learnt['samples']:,} circuits "
+        f"sampled at temperature {recipe['temperature']:g}, {learnt['winners']:,} of them winners. Held-out loss "
+        f"{learnt['held_out_nats_before']:.3f} nats a token before, {learnt['held_out_nats_after']:.3f} after. Every "
+        f"line is {recipe['samples']:,} fresh samples, in percent, nothing discarded: a type as often as its number of "
+        f"training circuits to the power of {recipe['type_exponent']:g}, a smaller bias search and sizing budget than "
+        "below, the function tried only of circuits that conduct. The testbench "
+        f"`{learnt['hold_out']}` was measured and not rewarded.",
         "",
-        *_table(("measure", "with grammar", "without grammar"), rows),
+        *table(("samples", *_ROUND_FIGURES, f"works, {learnt['hold_out']} (not rewarded)"), rows),
         "",
-        f"Most frequent findings with the grammar: {_counts(sides[0]['findings'])}; "
-        f"without: {_counts(sides[1]['findings'])}.",
     ]
 
 
@@ -126,17 +134,17 @@ def _analog(report: Mapping[str, Any]) -> list[str]:
         f"{report['count']} samples for each of the seeds {', '.join(map(str, seeds))} and each set, temperature "
         f"{report['temperature']}, every sample asked for by type, nothing discarded: a circuit that fails a check "
         f"counts as failing every later one, and transistors of a circuit without an operating point do not conduct. "
-        f"{_INTERVALS}",
+        f"{INTERVALS}",
         "",
         f"Command: `{analog_command(report)}`",
         "",
         "Beside the samples stand the **ceiling**, real circuits held out from training "
         f"({report['held_out']} from {report['corpus']}), and the **floor**, the same real circuits with all pins "
         "trading nets at random: as many devices, as many pins on every net, no design. Both went through the same "
-        f"checks. Of the real circuits {_percent(overall['real'].get('not_in_training'))} % are not isomorphic to any "
+        f"checks. Of the real circuits {percent(overall['real'].get('not_in_training'))} % are not isomorphic to any "
         "that this model was trained on.",
         "",
-        *_table(("measure", *SETS.values()), rows),
+        *table(("measure", *SETS.values()), rows),
         "",
         *_NOTES,
         f"- Function was tried on a random subset, {report['function_count']} samples a seed and set: the default "
@@ -159,15 +167,15 @@ def _analog(report: Mapping[str, Any]) -> list[str]:
         "",
         "Types as in the data: mean of each seed, and the standard deviation over seeds.",
         "",
-        *_by_seed(sets["data"]["overall"], seeds),
+        *seeds_table(MEASURES, sets["data"]["overall"], seeds),
         "",
         "### Aims",
         "",
-        *_aims(report["aims"]),
+        *aims_table(report["aims"]),
         "",
-        f"Most frequent findings with the grammar: {_counts(overall['data']['findings'])}; "
-        f"without: {_counts(overall['unconstrained']['findings'])}; "
-        f"of real circuits: {_counts(overall['real']['findings'])}.",
+        f"Most frequent findings with the grammar: {counts(overall['data']['findings'])}; "
+        f"without: {counts(overall['unconstrained']['findings'])}; "
+        f"of real circuits: {counts(overall['real']['findings'])}.",
     ]
 
 
@@ -180,19 +188,6 @@ def analog_command(report: Mapping[str, Any]) -> str:
     )
 
 
-def cell(value: Any) -> str:
-    """One cell of a table: a share in percent with its interval, a median, deciles, a plain number, or a dash."""
-    if value is None:
-        return "-"
-    if not isinstance(value, Mapping):
-        return str(value)
-    if "share" in value:
-        return f"{100 * value['share']:.1f} % ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
-    if "p10" in value:
-        return f"{value['p10']:.2f}, {value['median']:.2f}, {value['p90']:.2f}"
-    return f"{value['median']:g} ({value['low']:g} to {value['high']:g})"
-
-
 def _by_type(sets: Mapping[str, Any], measures: Sequence[str]) -> list[str]:
     rows = []
     for kind, part in sets["uniform"]["types"].items():
@@ -200,34 +195,11 @@ def _by_type(sets: Mapping[str, Any], measures: Sequence[str]) -> list[str]:
         floor = sets["wired_100"]["types"].get(kind, {})
         row = [kind, f"{part['n']} / {ceiling.get('n', 0)}"]
         for key in measures:
-            beside = f"[{_percent(ceiling.get(key))}, {_percent(floor.get(key))}]"
+            beside = f"[{percent(ceiling.get(key))}, {percent(floor.get(key))}]"
             tried = f" n {_n(part.get(key))} / {_n(ceiling.get(key))}" if key == "functional" else ""
             row.append(f"{cell(part.get(key))} {beside}{tried}")
         rows.append(row)
-    return _table(["type", "n", *(key.replace("_", " ") for key in measures)], rows)
-
-
-def _by_seed(overall: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
-    rows = []
-    for key, label in MEASURES.items():
-        value = overall.get(key)
-        if isinstance(value, Mapping) and "by_seed" in value:
-            means = [_percent({"share": value["by_seed"].get(str(seed))}) for seed in seeds]
-            rows.append((label, *means, f"{100 * value['spread']:.2f}"))
-    if not rows:
-        return ["One seed, so there is none."]
-    return _table(("measure", *(f"seed {seed}" for seed in seeds), "deviation, points"), rows)
-
-
-def _aims(aims: Sequence[Mapping[str, Any]]) -> list[str]:
-    words = {True: "reached", False: "**missed**", None: "not measured"}
-    rows = []
-    for aim in aims:
-        interval = "" if aim["low"] is None else f" ({aim['low']:g} to {aim['high']:g})"
-        measured = "-" if aim["measured"] is None else f"{aim['measured']:g}{interval}"
-        target = "-" if aim["target"] is None else f"{aim['target']:g}"
-        rows.append((aim["aim"], measured, target, words[aim["is_reached"]]))
-    return _table(("aim", "measured", "target", ""), rows)
+    return table(["type", "n", *(key.replace("_", " ") for key in measures)], rows)
 
 
 def _speed(speed: Mapping[str, Any]) -> str:
@@ -246,22 +218,9 @@ def _n(value: Mapping[str, Any] | None) -> int:
     return 0 if value is None else int(value["n"])
 
 
-def _percent(value: Mapping[str, Any] | None) -> str:
-    return "-" if value is None or value["share"] is None else f"{100 * value['share']:.1f}"
+def _share_in_percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
 
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
-
-
-def _counts(findings: Mapping[str, int]) -> str:
-    return ", ".join(f"`{code}` {count}" for code, count in findings.items()) or "none"
-
-
-_INTERVALS = (
-    "Intervals are 95 %, by resampling the circuits (bootstrap); where all agree, Wilson's, since a bootstrap is blind "
-    "there."
-)
 
 _NOTES = (
     "How to read it:",
@@ -286,7 +245,8 @@ _LIMITS = {
     "The requested type is a condition the model was trained on. Function is the least that a testbench of the type "
     "asks for, in one technology at its nominal corner; not meeting it proves nothing about the topology. Circuits "
     "beyond 72 devices were not in the training data.",
-    "quantum": "The family is a condition the model was trained on; that a program computes what its family name says "
-    "is not checked here. Programs beyond 1,024 tokens were not in the training data. Angles off the common grid of pi "
-    "carry an error of up to 1e-4 rad.",
+    "quantum": "The family is a condition the model was trained on. Whether a program computes what its family name "
+    "says is told for families with an oracle and for at most 10 qubits; ask for verified programs where it matters. "
+    "Programs beyond the context were not in the training data. Angles off the common grid of pi carry an error of up "
+    "to 1e-4 rad.",
 }

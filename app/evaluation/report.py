@@ -12,6 +12,7 @@ from typing import Any
 
 from app.analog.kinds import CIRCUIT_TYPES
 from app.evaluation.harness import Record
+from app.evaluation.notes import Key
 from app.evaluation.plan import GIVEN, AnalogPlan, sample_number
 from app.evaluation.statistics import deciles, median, share
 from app.testbenches._function import testbenches_for
@@ -54,9 +55,7 @@ def _is_unlike(record: Record) -> bool:
     return record.similarity is not None and record.similarity < COPY_SIMILARITY
 
 
-def analog_report(
-    plan: AnalogPlan, records: Mapping[tuple[str, int, int], Record], speed: Mapping[str, Any]
-) -> dict[str, Any]:
+def analog_report(plan: AnalogPlan, records: Mapping[Key, Record], speed: Mapping[str, Any]) -> dict[str, Any]:
     """``{proportions, held_out, sets, speed, aims}`` of the plan's records; the records of other plans do not count.
 
     `sets` maps ``data``, ``uniform``, ``unconstrained``, ``real``, ``real_uniform`` (the same circuits, all types

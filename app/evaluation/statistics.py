@@ -105,6 +105,77 @@ def deciles(values: Sequence[float], weights: Sequence[float] | None = None) -> 
     return {name: round(quantile(values, level, weights), 4) for name, level in levels.items()} | {"n": len(values)}
 
 
+def area(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> dict[str, Any]:
+    """The area under the curve of a classifier, and its distance from what chance has: ``{auc, low, high, n}``.
+
+    Each pair has scores [classifier, circuit] of one set and of the other, which should be higher; the area is the mean
+    over classifiers and pairs. The first sets of all pairs are the same circuits, and are drawn anew together.
+    """
+    rounds, means = np.zeros(ROUNDS), []
+    for number, (first, second) in enumerate(pairs):
+        ours, theirs = _drawn(first.shape[1], _SEED), _drawn(second.shape[1], _SEED + 1 + number)
+        for low, high in zip(first, second, strict=True):
+            means.append(_area(low, high, np.ones((1, len(low))), np.ones((1, len(high))))[0])
+            rounds += _area(low, high, ours, theirs)
+    figure = _interval(float(np.mean(means)), rounds / len(means), "auc")
+    return figure | {"n": sum(second.shape[1] for _, second in pairs), "beside": pairs[0][0].shape[1]}
+
+
+def distance(values: Sequence[float], reference: Sequence[float]) -> dict[str, Any]:
+    """How far two distributions of a number are apart: ``{distance, low, high, ks, ks_low, ks_high}``.
+
+    `distance` is Wasserstein-1 in standard deviations of the reference, None where that is 0; `ks` the statistic of
+    Kolmogorov and Smirnov.
+    """
+    first, second = np.asarray(values, float), np.asarray(reference, float)
+    points = np.unique(np.concatenate([first, second]))
+    gaps, spread = np.diff(points), float(second.std())
+    apart = np.zeros((ROUNDS + 1, len(points)))
+    for sign, own, seed in ((1, first, _SEED), (-1, second, _SEED + 1)):
+        places = np.searchsorted(points, own)
+        counts = np.concatenate([np.ones((1, len(own))), _drawn(len(own), seed)])
+        masses = np.zeros((len(counts), len(points)))
+        np.add.at(masses.T, places, counts.T)
+        apart += sign * np.cumsum(masses, axis=1) / len(own)
+    apart = np.abs(apart)
+    ks = apart.max(axis=1)
+    figure: dict[str, Any] = {"distance": None, "low": None, "high": None}
+    if spread > 0:
+        moved = apart[:, :-1] @ gaps / spread
+        figure = _interval(float(moved[0]), moved[1:], "distance")
+    told = _interval(float(ks[0]), ks[1:], "ks")
+    return figure | {"ks": told["ks"], "ks_low": told["low"], "ks_high": told["high"]}
+
+
+def _interval(value: float, drawn: NDArray[np.float64], name: str) -> dict[str, Any]:
+    low, high = np.percentile(drawn, _TAILS)
+    return {name: round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+def _drawn(count: int, seed: int) -> NDArray[np.int64]:
+    """How often each of so many circuits is drawn, [ROUNDS, circuit]."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), size=ROUNDS)
+
+
+def _area(
+    first: NDArray[np.float64], second: NDArray[np.float64], ours: NDArray[Any], theirs: NDArray[Any]
+) -> NDArray[np.float64]:
+    """The share of pairs in which the second scores higher, ties by half, with circuits counted as [round, circuit]."""
+    points = np.unique(np.concatenate([first, second]))
+    masses = []
+    for own, counts in ((first, ours), (second, theirs)):
+        order = np.argsort(own, kind="stable")
+        summed = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts[:, order], axis=1)], axis=1)
+        masses.append(summed[:, np.searchsorted(own[order], points, "right")])
+    below = np.concatenate([np.zeros((len(ours), 1)), masses[0][:, :-1]], axis=1)
+    at = np.diff(masses[0], axis=1, prepend=0.0)
+    theirs_at = np.diff(masses[1], axis=1, prepend=0.0)
+    pairs = masses[0][:, -1] * masses[1][:, -1]
+    found: NDArray[np.float64] = (theirs_at * (below + at / 2)).sum(axis=1) / pairs
+    return found
+
+
 def apportion(weights: Mapping[str, float], count: int, least: int = 0) -> dict[str, int]:
     """`count` items dealt out in proportion to the weights, by the largest remainder; ties go to who comes first.
 

@@ -1,19 +1,29 @@
-"""OpenQASM programs from a family, a width, a gate set and a coupling map. Validity is the validators' matter."""
+"""OpenQASM programs from a family, a width, depths, a gate set, a coupling map and a program to continue.
+
+Validity is the validators' matter.
+"""
 
 from __future__ import annotations
 
-from app.errors import InvalidRequest
+from functools import lru_cache
+
+from app.errors import InvalidInput, InvalidRequest, NotASentence, NotExpressible
 from app.generators._base import AnyLanguage, Candidate, Plan, generators, satisfiable
 from app.inference.engine import Prompt
 from app.measures.novelty import TrainingIndex
-from app.quantum.qasm import write_qasm2, write_qasm3
+from app.quantum.coupling import Pair, coupling_map
+from app.quantum.family_needs import contradictions
+from app.quantum.program import QuantumProgram
+from app.quantum.qasm import read_qasm, write_qasm2, write_qasm3
 from app.quantum.skeleton import ngram_labels, skeleton_hash
 from app.requests import QuantumGenerateRequest
-from app.tokens.qasm_domain import ProgramConstraint
+from app.tokens.qasm_domain import DEPTHS, MAX_STATEMENTS, ProgramConstraint, QasmDomain
 from app.validators._base import Subject
 
 #: Most statements where a request does not say: about what fits the training context.
 DEFAULT_MAX_STATEMENTS = 256
+
+_PREFIXES_KEPT = 16
 
 
 class QuantumProgramGenerator:
@@ -22,15 +32,25 @@ class QuantumProgramGenerator:
     kind = "quantum.generate"
 
     def plan(self, request: QuantumGenerateRequest, language: AnyLanguage) -> Plan:
-        """The prompt; under a grammar every constraint is exact, without one only family and width are asked for."""
-        statements = request.max_gates or max(DEFAULT_MAX_STATEMENTS, 2 * (request.qubits or 0))
+        """The prompt; under a grammar every constraint but the depth is exact, without one the prompt alone binds.
+
+        Raises:
+            UnknownName: There is no such family or gate.
+            InvalidInput: No program is what the request asks for; the pointer tells the field.
+        """
+        begun = _begun(request)
         constraint = ProgramConstraint(
             family=request.family,
             qubits=request.qubits,
-            max_statements=statements,
+            max_statements=request.max_gates or _usual_ceiling(request, begun),
+            min_statements=request.min_gates or 1,
+            depth=_depth(request),
             gate_set=request.gate_set,
-            coupling=_coupling(request),
+            coupling=_coupling(request, begun),
+            prefix=_prefix(begun),
+            dynamic=request.dynamic,
         )
+        _check_family(constraint)
         prompt = Prompt(tuple(language.prompt(constraint)), constraint, request.grammar)
         return Plan(prompt, satisfiable(language, constraint).longest(constraint))
 
@@ -42,7 +62,10 @@ class QuantumProgramGenerator:
         What the bare network wrote (without the grammar) is taken at whatever size it ended.
         """
         program, family = language.decode(ids, checks_size=request.grammar)
-        text = write_qasm3(program) if request.format == "qasm3" else write_qasm2(program)
+        try:
+            text = write_qasm3(program) if request.format == "qasm3" else write_qasm2(program)
+        except NotExpressible as error:
+            raise NotASentence(len(ids), str(error)) from error
         fields = {
             "family": family,
             "program": text,
@@ -56,15 +79,80 @@ class QuantumProgramGenerator:
         return Candidate(Subject(text, program=program), fields)
 
 
-def _coupling(request: QuantumGenerateRequest) -> tuple[tuple[int, int], ...] | None:
+def _begun(request: QuantumGenerateRequest) -> QuantumProgram | None:
+    """The program to continue; None where there is none."""
+    if request.dynamic and request.format != "qasm3":
+        raise InvalidRequest(
+            "a program whose gates depend on measured bits is written in OpenQASM 3; set format to qasm3",
+            pointer="/format",
+        )
+    if request.prefix is None:
+        return None
+    if not request.grammar:
+        raise InvalidRequest(
+            "the grammar alone keeps a prefix; leave one of the two out, or set grammar to true", pointer="/grammar"
+        )
+    try:
+        return _read(request.prefix)
+    except InvalidInput as error:
+        error.pointer = error.pointer or "/prefix"
+        raise
+
+
+@lru_cache(maxsize=_PREFIXES_KEPT)
+def _read(text: str) -> QuantumProgram:
+    program = read_qasm(text).program
+    if program.qubit_count < 1:
+        raise InvalidRequest("the prefix declares no qubit")
+    return program
+
+
+def _prefix(begun: QuantumProgram | None) -> tuple[int, ...]:
+    """The program to continue in the words of a sentence."""
+    if begun is None:
+        return ()
+    try:
+        return QasmDomain().prefix(begun)
+    except NotExpressible as error:
+        raise InvalidRequest(f"the prefix cannot be continued: {error}", pointer="/prefix") from error
+
+
+def _usual_ceiling(request: QuantumGenerateRequest, begun: QuantumProgram | None) -> int:
+    """Most statements where a request does not say."""
+    width, done = (begun.qubit_count, len(begun.operations)) if begun else (request.qubits or 0, 0)
+    return min(MAX_STATEMENTS, max(DEFAULT_MAX_STATEMENTS, 2 * width, 2 * done, request.min_gates or 1))
+
+
+def _depth(request: QuantumGenerateRequest) -> tuple[int, int] | None:
+    """The least and the greatest depth asked for."""
+    if request.min_depth is None and request.max_depth is None:
+        return None
+    return request.min_depth or 0, request.max_depth or DEPTHS[-1]
+
+
+def _coupling(request: QuantumGenerateRequest, begun: QuantumProgram | None) -> tuple[Pair, ...] | None:
     """Pairs of a named or explicit coupling map; None where any two qubits may interact."""
     if request.coupling_map is None or request.coupling_map == "full":
         return None
-    if request.coupling_map == "line":
-        if request.qubits is None:
-            raise InvalidRequest("a coupling map needs a number of qubits", pointer="/qubits")
-        return tuple((qubit, qubit + 1) for qubit in range(request.qubits - 1))
-    return request.coupling_map
+    if not isinstance(request.coupling_map, str):
+        return request.coupling_map
+    qubits = request.qubits if begun is None else begun.qubit_count
+    if qubits is None:
+        raise InvalidRequest("a coupling map needs a number of qubits", pointer="/qubits")
+    return coupling_map(request.coupling_map, qubits)
+
+
+def _check_family(constraint: ProgramConstraint) -> None:
+    """The family asked for can have what is asked for, else InvalidRequest."""
+    if constraint.family is not None:
+        for error in contradictions(
+            constraint.family,
+            qubits=constraint.width,
+            gate_set=constraint.gate_set,
+            coupling=constraint.coupling,
+            is_dynamic=constraint.dynamic,
+        ):
+            raise error
 
 
 generators.add("quantum_program", QuantumProgramGenerator())

@@ -27,9 +27,13 @@ def _mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def stream_key(seed: int, index: int) -> int:
-    """The int64 that names the stream of item `index` under `seed`; both are 0..2**63-1."""
-    return _signed(_mix((_mix((seed + _GAMMA) & _WORD) + index * _GAMMA) & _WORD))
+def stream_key(seed: int, index: int, draw: int = 0) -> int:
+    """The int64 that names the stream of item `index` under `seed`; both are 0..2**63-1.
+
+    An item that is drawn again has another stream for each further `draw`.
+    """
+    key = _mix((_mix((seed + _GAMMA) & _WORD) + index * _GAMMA) & _WORD)
+    return _signed(_mix((key + draw * _GAMMA) & _WORD) if draw else key)
 
 
 def _shifted(value: Tensor, bits: int) -> Tensor:

@@ -99,6 +99,10 @@ class TrainingIndex:
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise ModelDamaged(f"model {path.parent.name}: {path.name} cannot be read ({error})") from error
 
+    def knows(self, identity: str) -> bool:
+        """Whether a training circuit has this identity hash."""
+        return identity[:16] in self._known
+
     def novelty(self, identity: str, labels: Counter[int]) -> Novelty:
         """Of a circuit with this identity hash and these labels."""
         shared = np.zeros(len(self))
@@ -109,7 +113,7 @@ class TrainingIndex:
             shared[self._owners[first:last]] += np.minimum(self._counts[first:last], count)
         union = self._sizes + sum(folded.values()) - shared
         nearest = float((shared / np.maximum(union, 1)).max(initial=0.0))
-        return Novelty(identity[:16] not in self._known, nearest)
+        return Novelty(not self.knows(identity), nearest)
 
 
 def _folded(labels: Counter[int]) -> Counter[int]:

@@ -9,24 +9,38 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from app.errors import CorpusMissing, InvalidRequest, JosephsonError, UnknownName
 from app.quantum.families._base import Builder, Kind, builder_groups
-from app.quantum.program import QuantumProgram
-from app.quantum.qasm import parse_qasm2
+from app.quantum.program import QuantumProgram, compacted
+from app.quantum.qasm import read_qasm, write_qasm2, write_qasm3
 from app.quantum.skeleton import skeleton_hash
 
 #: Families kept for evaluation: a model that never saw them shows what it does on an unknown algorithm.
 #: They are neither returned nor built here, whatever a file holds. `knn` and `qugan` are built from the swap test.
 RESERVED_FAMILIES: Final = frozenset({"quantum_walk", "swap_test", "knn", "qugan"})
 
-#: Fewest and most statements of a program that a corpus holds, and fewest gates.
+#: Fewest and most statements of a program that a corpus holds, fewest gates, and most qubits.
 STATEMENTS_RANGE: Final = (3, 1023)
 FEWEST_GATES: Final = 2
+MOST_QUBITS: Final = 128
 
-#: Most programs of a built corpus that share a skeleton.
+#: Most programs of a corpus that share a skeleton.
 MOST_ALIKE: Final = 4
+
+#: Why a program is left out of a corpus: the reason's name, and the reason for people.
+REASONS: Final = {
+    "reserved": "of a family that is reserved for evaluation",
+    "unreadable": "not readable as a program",
+    "unlabelled": "of a name that tells no family",
+    "unknown_family": "of a family that no model knows",
+    "short": f"below {STATEMENTS_RANGE[0]} statements or {FEWEST_GATES} gates",
+    "long": f"above {STATEMENTS_RANGE[1]} statements",
+    "wide": f"above {MOST_QUBITS} qubits",
+    "repeated": "equal to an earlier one up to the names of bits and angles to 4 decimals",
+    "alike": f"of a skeleton that {MOST_ALIKE} others have",
+}
 
 _FILE_NAMES: Final = ("circuits.jsonl.gz", "circuits.jsonl")
 
@@ -46,27 +60,89 @@ class CorpusProgram:
     skeleton: str
     regenerable: bool
 
+    def as_row(self) -> dict[str, Any]:
+        """The program as `read_jsonl` reads it: OpenQASM 2, or 3 where a gate depends on a classical bit."""
+        write = write_qasm3 if self.program.is_dynamic else write_qasm2
+        return {
+            "id": self.id, "family": self.family, "kind": self.kind, "source": self.source,
+            "regenerable": self.regenerable, "qasm": write(self.program),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A program that was left out for a reason of `REASONS`."""
+
+    id: str
+    family: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The programs of a source, and those that it holds but that were left out."""
+
+    programs: tuple[CorpusProgram, ...]
+    dropped: tuple[Dropped, ...]
+
+
+class Sieve:
+    """Tells of one program after the other whether it belongs into a corpus that has taken those before."""
+
+    def __init__(self) -> None:
+        self._taken: defaultdict[str, set[tuple[float, ...]]] = defaultdict(set)
+
+    def fault(self, program: QuantumProgram, skeleton: str) -> str | None:
+        """The reason of `REASONS` why the program is left out; None where it is taken, and counts from now on."""
+        fewest, most = STATEMENTS_RANGE
+        if len(program.operations) > most:
+            return "long"
+        if len(program.operations) < fewest or program.gate_count < FEWEST_GATES:
+            return "short"
+        if program.qubit_count > MOST_QUBITS:
+            return "wide"
+        taken = self._taken[skeleton]
+        angles = tuple(round(angle, 4) for op in program.operations for angle in op.angles)
+        if angles in taken:
+            return "repeated"
+        if len(taken) >= MOST_ALIKE:
+            return "alike"
+        taken.add(angles)
+        return None
+
 
 def read_jsonl(path: Path) -> tuple[CorpusProgram, ...]:
     """Every program of a JSON Lines file (plain or gzip), or of the folder that holds one, but reserved families.
 
-    Each line has `id`, `family`, `kind`, `source`, `regenerable` and `qasm`; other keys are not used.
+    Each line has `id`, `family`, `kind`, `source`, `regenerable` and `qasm` (OpenQASM 2 or 3); other keys are not used.
+    Idle qubits and unused classical bits are left out.
 
     Raises:
         CorpusMissing: The file is not there or a line of it is not such an object; the message says which.
     """
+    return read_rows(path).programs
+
+
+def read_rows(path: Path) -> Reading:
+    """What `read_jsonl` reads, with the programs that were left out.
+
+    A line that has `dropped` instead of a program tells of one that was left out when the file was written.
+    """
     file = _find(path)
     opener = gzip.open if file.suffix == ".gz" else open
     programs: list[CorpusProgram] = []
+    dropped: list[Dropped] = []
     try:
         with opener(file, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
-                program = _read_line(file, number, line)
-                if program is not None:
-                    programs.append(program)
+                entry = _read_line(file, number, line)
+                if isinstance(entry, Dropped):
+                    dropped.append(entry)
+                else:
+                    programs.append(entry)
     except (OSError, EOFError, UnicodeDecodeError) as reason:
         raise CorpusMissing(f"{file} cannot be read as a quantum corpus ({reason}); fetch it anew") from reason
-    return tuple(programs)
+    return Reading(tuple(programs), tuple(dropped))
 
 
 def _find(path: Path) -> Path:
@@ -81,17 +157,20 @@ def _find(path: Path) -> Path:
     )
 
 
-def _read_line(file: Path, number: int, line: str) -> CorpusProgram | None:
+def _read_line(file: Path, number: int, line: str) -> CorpusProgram | Dropped:
     try:
         row = json.loads(line)
-        family, kind = row["family"], row["kind"]
+        identity, family = str(row["id"]), str(row["family"])
         if family in RESERVED_FAMILIES:
-            return None
+            return Dropped(identity, family, "reserved")
+        if "dropped" in row:
+            return Dropped(identity, family, str(row["dropped"]))
+        kind = row["kind"]
         if kind not in ("algorithm", "random"):
             raise ValueError(f"kind {kind!r} is neither 'algorithm' nor 'random'")
-        program = parse_qasm2(row["qasm"])
+        program = compacted(read_qasm(row["qasm"]).program)
         return CorpusProgram(
-            str(row["id"]), str(family), cast(Kind, kind), program, str(row["source"]), skeleton_hash(program),
+            identity, family, cast(Kind, kind), program, str(row["source"]), skeleton_hash(program),
             bool(row["regenerable"]),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, JosephsonError) as reason:
@@ -114,8 +193,8 @@ def build_corpus(
 ) -> Iterator[CorpusProgram]:
     """Programs made by the builders of `families` (default: all), one family after the other.
 
-    The same arguments and package versions give the same programs. Programs outside `STATEMENTS_RANGE` are left out,
-    so are repeated ones (angles compared to 4 decimals) and those beyond `MOST_ALIKE` of one skeleton.
+    The same arguments and package versions give the same programs. What a `Sieve` finds a fault with is left out:
+    programs that are too short, too long or too wide, repeated ones, and those beyond `MOST_ALIKE` of one skeleton.
 
     Args:
         families: Names of `known_families`.
@@ -131,6 +210,44 @@ def build_corpus(
         PackageMissing: A benchmark circuit is due and mqt.bench is not installed.
     """
     return _build(_chosen_families(families), sizes, draws, limit, seed, progress)
+
+
+def build_family(
+    family: str, sieve: Sieve, *, sizes: Container[int] | None = None, draws: int = 1, seed: int = 0,
+    order: random.Random | None = None,
+) -> Iterator[CorpusProgram | Dropped]:  # fmt: skip
+    """What became of each program that the family's builders were asked for, as `build_corpus` asks; in random order
+    where there is an `order`.
+    """
+    tasks = _tasks(family, sizes, draws)
+    if order is not None:
+        order.shuffle(tasks)
+    for builder, size, draw in tasks:
+        identity = f"{builder.source}-{builder.family}-{builder.name}-n{size}-{draw}"
+        program = compacted(builder.build(size, random.Random(f"{seed} {identity}")))
+        skeleton = skeleton_hash(program)
+        fault = sieve.fault(program, skeleton)
+        if fault is None:
+            yield CorpusProgram(identity, builder.family, builder.kind, program, builder.source, skeleton, True)
+        else:
+            yield Dropped(identity, builder.family, fault)
+
+
+def count_tasks(family: str, *, sizes: Container[int] | None = None, draws: int = 1) -> int:
+    """How many programs `build_family` asks for."""
+    return len(_tasks(family, sizes, draws))
+
+
+def _tasks(family: str, sizes: Container[int] | None, draws: int) -> list[tuple[Builder, int, int]]:
+    return [
+        (builder, size, draw)
+        for group in builder_groups.values()
+        for builder in group
+        if builder.family == family
+        for size in builder.sizes
+        if sizes is None or size in sizes
+        for draw in range(builder.draws * draws)
+    ]
 
 
 def _chosen_families(families: Iterable[str] | None) -> tuple[str, ...]:
@@ -154,46 +271,22 @@ def _build(
     seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[CorpusProgram]:
-    tasks: dict[str, list[tuple[Builder, int, int]]] = {family: [] for family in families}
-    for group in builder_groups.values():
-        for builder in group:
-            if builder.family in tasks:
-                tasks[builder.family] += [
-                    (builder, size, draw)
-                    for size in builder.sizes
-                    if sizes is None or size in sizes
-                    for draw in range(builder.draws * draws)
-                ]
-    total, tried = sum(map(len, tasks.values())), 0
-    alike: defaultdict[str, set[tuple[float, ...]]] = defaultdict(set)
-    for family, family_tasks in tasks.items():
-        if limit is not None:
-            random.Random(f"{seed} {family}").shuffle(family_tasks)
+    counts = {family: count_tasks(family, sizes=sizes, draws=draws) for family in families}
+    total, done = sum(counts.values()), 0
+    sieve = Sieve()
+    for family, count in counts.items():
+        order = None if limit is None else random.Random(f"{seed} {family}")
         kept = 0
-        for builder, size, draw in family_tasks:
-            program = None
-            if limit is None or kept < limit:
-                program = _build_one(builder, size, draw, seed, alike)
-            tried += 1
+        for tried, entry in enumerate(
+            build_family(family, sieve, sizes=sizes, draws=draws, seed=seed, order=order), done + 1
+        ):
             if progress is not None:
                 progress(tried, total)
-            if program is not None:
+            if isinstance(entry, CorpusProgram):
                 kept += 1
-                yield program
-
-
-def _build_one(
-    builder: Builder, size: int, draw: int, seed: int, alike: defaultdict[str, set[tuple[float, ...]]]
-) -> CorpusProgram | None:
-    """The program, unless it is too short, too long or too much like those before."""
-    identity = f"{builder.source}-{builder.family}-{builder.name}-n{size}-{draw}"
-    program = builder.build(size, random.Random(f"{seed} {identity}"))
-    fewest, most = STATEMENTS_RANGE
-    if not fewest <= len(program.operations) <= most or program.gate_count < FEWEST_GATES:
-        return None
-    skeleton = skeleton_hash(program)
-    angles = tuple(round(angle, 4) for op in program.operations for angle in op.angles)
-    if angles in alike[skeleton] or len(alike[skeleton]) >= MOST_ALIKE:
-        return None
-    alike[skeleton].add(angles)
-    return CorpusProgram(identity, builder.family, builder.kind, program, builder.source, skeleton, True)
+                yield entry
+                if kept == limit:
+                    break
+        done += count
+    if progress is not None:
+        progress(total, total)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-#: Every family that a model may be asked for, in vocabulary order. Reserved families (corpus.py) are not among them.
+#: Every family that a model may be asked for, in vocabulary order: new names come last. Reserved families (corpus.py)
+#: are not among them. In programs of the families called `dynamic`, of `long_range_cx`, of `measurement_based` and of
+#: `qpe_iterative`, gates depend on measured bits.
 FAMILIES = (
     "adder_cdkm", "adder_draper", "adder_half", "adder_modular", "adder_qft_const", "adder_scaffold", "adder_vbe",
     "amplitude_estimation", "basis_change", "basis_test", "bb84", "bell", "bernstein_vazirani", "bit_flip_oracle",
@@ -17,4 +19,8 @@ FAMILIES = (
     "trotter_tfim", "trotter_xy", "uniformly_controlled", "vqe_brickwork", "vqe_efficient_su2",
     "vqe_excitation_preserving", "vqe_n_local", "vqe_other", "vqe_real_amplitudes", "vqe_two_local", "vqe_uccsd",
     "w_state", "z_feature_map", "zz_feature_map",
+    "adder_full", "annealing", "block_encoding", "chsh", "cnot_network", "data_reuploading", "ghz_dynamic",
+    "incrementer", "long_range_cx", "matrix_product_state", "measurement_based", "mera", "qaoa_xy", "qec_dynamic",
+    "qec_steane", "qft_dynamic", "qpe_iterative", "qsvt", "quantum_kernel", "random_grid", "randomized_benchmarking",
+    "swap_network", "teleportation_dynamic", "trotter_hubbard", "weighted_sum",
 )  # fmt: skip

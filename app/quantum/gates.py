@@ -57,6 +57,23 @@ _ALL: tuple[Gate, ...] = (
          "rx(-pi/2) b; }"),
     Gate("iswap", 2, 0, 4, "gate iswap a,b { s a; s b; h a; cx a,b; cx b,a; h b; }"),
     Gate("ccz", 3, 0, 4, "gate ccz a,b,c { h c; ccx a,b,c; h c; }"),
+    # the rest of Qiskit's standard gates; `r` and the two of XX and YY have (theta, phi) and (theta, beta) there
+    Gate("cs", 2, 0, 4, "gate cs a,b { cu1(pi/2) a,b; }"),
+    Gate("csdg", 2, 0, 4, "gate csdg a,b { cu1(-pi/2) a,b; }"),
+    Gate("dcx", 2, 0, 4, "gate dcx a,b { cx a,b; cx b,a; }"),
+    Gate("ecr", 2, 0, 4, "gate ecr a,b { s a; sdg b; h b; sdg b; cx a,b; x a; }"),
+    Gate("rzx", 2, 1, 4, "gate rzx(theta) a,b { h b; cx a,b; rz(theta) b; cx a,b; h b; }"),
+    Gate("r", 1, 2, 4, "gate r(alpha,beta) a { u3(alpha,beta-pi/2,pi/2-beta) a; }"),
+    Gate("xx_plus_yy", 2, 2, 4,
+         "gate xx_plus_yy(alpha,beta) a,b { rz(beta) a; z b; h b; s a; cx b,a; ry(-alpha/2) b; "
+         "ry(-alpha/2) a; cx b,a; sdg a; h b; z b; rz(-beta) a; }"),
+    Gate("xx_minus_yy", 2, 2, 4,
+         "gate xx_minus_yy(alpha,beta) a,b { rz(-beta) b; z a; h a; s b; cx a,b; ry(alpha/2) a; "
+         "ry(-alpha/2) b; cx a,b; sdg b; h a; z a; rz(beta) b; }"),
+    Gate("rcccx", 4, 0, 4,
+         "gate rcccx a,b,c,d { u2(0,pi) d; u1(pi/4) d; cx c,d; u1(-pi/4) d; u2(0,pi) d; cx a,d; u1(pi/4) d; cx b,d; "
+         "u1(-pi/4) d; cx a,d; u1(pi/4) d; cx b,d; u1(-pi/4) d; u2(0,pi) d; u1(pi/4) d; cx c,d; u1(-pi/4) d; "
+         "u2(0,pi) d; }"),
 )  # fmt: skip
 
 #: Every gate by name, in vocabulary order.

@@ -20,6 +20,8 @@ def _words(text: str) -> frozenset[str]:
 class Dialect:
     """What the versions say differently. `built_in` gates are known without the `library` that may be included.
 
+    `bit_values` are the words for what one bit may be compared to.
+
     The library holds `library_gates`; `further_gates` are known with it and may be defined anew by the text.
     """
 
@@ -35,6 +37,7 @@ class Dialect:
     has_integers: bool
     quantum_register: str
     classical_register: str
+    bit_values: Mapping[str, int]
     keywords: frozenset[str]
     unsupported: frozenset[str]
 
@@ -52,13 +55,14 @@ QASM2: Final = Dialect(
     has_integers=False,
     quantum_register="qreg",
     classical_register="creg",
+    bit_values={"0": 0, "1": 1},
     keywords=_words("OPENQASM include qreg creg gate opaque barrier measure reset if pi U CX"),
-    unsupported=_words("if opaque"),
+    unsupported=_words("opaque"),
 )
 
 
 _CONTROL = _words(
-    "if for while switch def defcal cal extern box delay let const input output return end int uint float angle bool "
+    "else for while switch def defcal cal extern box delay let const input output return end int uint float angle bool "
     "gphase ctrl negctrl inv pow qreg creg"
 )
 
@@ -75,6 +79,7 @@ QASM3: Final = Dialect(
     has_integers=True,
     quantum_register="qubit",
     classical_register="bit",
-    keywords=_words("OPENQASM include qubit bit gate barrier measure reset pi U") | _CONTROL,
+    bit_values={"false": 0, "true": 1, "0": 0, "1": 1},
+    keywords=_words("OPENQASM include qubit bit gate barrier measure reset pi U if true false") | _CONTROL,
     unsupported=_CONTROL,
 )

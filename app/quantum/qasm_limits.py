@@ -10,7 +10,8 @@ from typing import Final
 class QasmLimits:
     """The largest text and program that the reader takes; more is LimitExceeded.
 
-    `work` bounds what gate definitions can blow up: one unit a gate call and a term of an angle in an expansion.
+    `work` bounds what short statements can blow up: one unit a gate call and a term of an angle in an expansion, and
+    one a qubit of a barrier.
     """
 
     characters: int = 1_000_000

@@ -2,8 +2,8 @@
 
 Version 2 is read in the paper's strict form plus numbers like `.5` and `1e5`; with ``include "qelib1.inc"`` every gate
 of `GATES` is known, also those that the paper lacks. Of version 3 the same statements are read in its own words
-(`qubit[5] q;`, `c[0] = measure q[0];`). Not read: classical control, `opaque`, modifiers, and any file: includes are
-never opened.
+(`qubit[5] q;`, `c[0] = measure q[0];`). Of classical control, gates and resets that hang on one bit are read. Not read:
+any other control, `opaque`, modifiers, and any file: includes are never opened.
 
 Reference:
     [cross2017openqasm] §4 and appendix A; [cross2022openqasm] for version 3.
@@ -18,7 +18,7 @@ from functools import cache
 from app.errors import LimitExceeded
 from app.findings import Finding
 from app.quantum.gates import GATES, Gate
-from app.quantum.program import Operation, QuantumProgram
+from app.quantum.program import Operation, QuantumProgram, barrier
 from app.quantum.qasm_dialects import QASM2, QASM3, Dialect
 from app.quantum.qasm_expressions import Expression, ExpressionReader, Formal, evaluate
 from app.quantum.qasm_limits import QASM_LIMITS, QasmLimits
@@ -64,6 +64,11 @@ class _Registers:
     size: int = 0
     by_name: dict[str, _Register] = field(default_factory=dict)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Bits of each register, in order of declaration."""
+        return tuple(register.size for register in self.by_name.values())
+
 
 def parse_qasm2(text: str, *, limits: QasmLimits = QASM_LIMITS) -> QuantumProgram:
     """The program of an OpenQASM 2 text; see `read_qasm2`, which also tells what was left out."""
@@ -73,9 +78,9 @@ def parse_qasm2(text: str, *, limits: QasmLimits = QASM_LIMITS) -> QuantumProgra
 def read_qasm2(text: str, *, limits: QasmLimits = QASM_LIMITS) -> ParsedQasm:
     """The program of an OpenQASM 2 text, and a note for each kind of thing that a program does not carry.
 
-    Registers are flattened in order of declaration and broadcast statements written out. A gate defined in the text
-    as `GATES` defines it is that gate; any other definition is expanded where it is used. A barrier over some of the
-    qubits only is left out, with a note.
+    Bits are numbered across the registers in order of declaration and broadcast statements written out. A gate defined
+    in the text as `GATES` defines it is that gate; any other definition is expanded where it is used, without the
+    barriers that it may hold, with a note.
 
     Raises:
         QasmSyntaxError: The text is outside the grammar, at a line and column; also angles that are not finite.
@@ -102,7 +107,12 @@ def read_qasm(text: str, *, limits: QasmLimits = QASM_LIMITS) -> ParsedQasm:
 def _read(text: str, dialect: Dialect, limits: QasmLimits) -> ParsedQasm:
     if len(text) > limits.characters:
         raise LimitExceeded("the length of the program in characters", len(text), limits.characters)
-    return _Reader(text, dialect, limits, _own_definitions(dialect.library)).read()
+    reader = _Reader(text, dialect, limits, _own_definitions(dialect.library))
+    try:
+        return reader.read()
+    except LimitExceeded as reason:
+        reason.line, reason.column = reader.place
+        raise
 
 
 @cache
@@ -133,7 +143,8 @@ class _Reader(ExpressionReader):
         self._qubits = _Registers("qubit", limits.qubits)
         self._clbits = _Registers("classical bit", limits.clbits)
         self._operations: list[Operation] = []
-        self._partial_barriers: list[int] = []
+        self._condition: tuple[int, int] | None = None
+        self._inner_barriers: list[int] = []
         self._statements = 0
         self._definition_count = 0
         self._work = 0
@@ -149,6 +160,7 @@ class _Reader(ExpressionReader):
             "barrier": self._barrier,
             "measure": self._measure,
             "reset": self._reset,
+            "if": self._conditioned,
             **dict.fromkeys(self._dialect.unsupported, self._refuse),
             self._dialect.quantum_register: self._declare_qubits,
             self._dialect.classical_register: self._declare_clbits,
@@ -161,7 +173,9 @@ class _Reader(ExpressionReader):
                 self._declare_or_assign()
             else:
                 self._fail(f"expected a statement, found {self._shown()}")
-        program = QuantumProgram(self._qubits.size, self._clbits.size, tuple(self._operations))
+        program = QuantumProgram(
+            self._qubits.size, self._clbits.size, tuple(self._operations), self._qubits.sizes, self._clbits.sizes
+        )
         return ParsedQasm(program, self._notes())
 
     def _count_statement(self) -> None:
@@ -205,7 +219,7 @@ class _Reader(ExpressionReader):
     def _refuse(self) -> None:
         self._fail(
             f"{self._text!r} is not supported; a program here is a list of gates, measurements, resets and barriers, "
-            "without classical control, modifiers or undefined gates"
+            "without modifiers, undefined gates or classical control but 'if' on one bit"
         )
 
     def _other(self) -> None:
@@ -296,7 +310,6 @@ class _Reader(ExpressionReader):
         return operands
 
     def _barrier(self) -> None:
-        at = self._at
         self._step()
         mask = 0
         if self._dialect is QASM3 and self._text == ";":
@@ -305,10 +318,8 @@ class _Reader(ExpressionReader):
             for operand in self._operands():
                 mask |= 1 << operand if isinstance(operand, int) else ((1 << operand.size) - 1) << operand.start
         self._expect(";", "the barrier's qubits")
-        if mask == (1 << self._qubits.size) - 1:
-            self._emit(Operation("barrier"))
-        else:
-            self._partial_barriers.append(at)
+        self._charge(mask.bit_count())
+        self._emit(barrier([qubit for qubit in range(self._qubits.size) if mask >> qubit & 1], self._qubits.size))
 
     def _measure(self) -> None:
         at = self._at
@@ -345,7 +356,57 @@ class _Reader(ExpressionReader):
         self._expect(";", "the qubit")
         qubits = (operand,) if isinstance(operand, int) else range(operand.start, operand.start + operand.size)
         for qubit in qubits:
-            self._emit(Operation("reset", (qubit,)))
+            self._emit(Operation("reset", (qubit,), condition=self._condition))
+
+    # conditions
+
+    def _conditioned(self) -> None:
+        """``if(c==1) x q[0];``, or in version 3 ``if (c[0]) { x q[0]; } else { y q[0]; }``."""
+        self._step()
+        self._expect("(", "'if'")
+        is_negated = self._dialect is QASM3 and self._accept("!")
+        at = self._at
+        operand = self._operand(self._clbits)
+        value = 1 - is_negated
+        if self._dialect is QASM2 or (not is_negated and self._text == "=="):
+            self._expect("==", "the condition's register")
+            value = self._bit_value()
+        if isinstance(operand, _Register):
+            if operand.size > 1:
+                self._fail(f"the condition reads a register of {operand.size} bits; a condition here reads one bit", at)
+            operand = operand.start
+        self._expect(")", "the condition")
+        self._branch((operand, value))
+        if self._dialect is QASM3 and self._kind == "name" and self._text == "else":
+            self._step()
+            self._branch((operand, 1 - value))
+
+    def _bit_value(self) -> int:
+        if self._text not in self._dialect.bit_values:
+            known = ", ".join(self._dialect.bit_values)
+            self._fail(f"expected the value of one bit ({known}), found {self._shown()}")
+        value = self._dialect.bit_values[self._text]
+        self._step()
+        return value
+
+    def _branch(self, condition: tuple[int, int]) -> None:
+        """One statement under the condition, or in version 3 several in braces. None of them can change the bit."""
+        self._condition = condition
+        if self._dialect is QASM3 and self._accept("{"):
+            while not self._accept("}"):
+                self._count_statement()
+                self._conditional_statement()
+        else:
+            self._conditional_statement()
+        self._condition = None
+
+    def _conditional_statement(self) -> None:
+        if self._kind == "name" and self._text == "reset":
+            self._reset()
+        elif self._kind == "name" and self._text not in self._keywords - set(self._dialect.built_in):
+            self._application()
+        else:
+            self._fail(f"a condition may stand before a gate or a reset only, found {self._shown()}")
 
     # gate applications
 
@@ -388,21 +449,24 @@ class _Reader(ExpressionReader):
         if len(qubits) > 1 and len(set(qubits)) != len(qubits):
             self._fail(f"{gate.name!r} is applied to one qubit twice", at)
         if isinstance(gate, Gate):
-            self._emit(Operation(gate.name, qubits, angles))
+            self._emit(Operation(gate.name, qubits, angles, condition=self._condition))
         else:
             self._expand(gate, angles, qubits, at)
 
     def _expand(self, gate: _Definition, angles: tuple[float, ...], qubits: tuple[int, ...], at: int) -> None:
         """The operations of a defined gate, in place. Calls go at most `limits.nesting` deep."""
         for call in gate.body:
-            self._work += 1 + sum(map(len, call.angles))
-            if self._work > self._limits.work:
-                raise LimitExceeded("the work of expanding gate definitions", self._work, self._limits.work)
+            self._charge(1 + sum(map(len, call.angles)))
             try:
                 values = tuple(evaluate(expression, angles) for expression in call.angles)
             except ValueError as reason:
                 self._fail(f"an angle of {call.callee.name!r} in gate {gate.name!r} {reason}", at)
             self._apply(call.callee, values, tuple(qubits[index] for index in call.qubits), at)
+
+    def _charge(self, units: int) -> None:
+        self._work += units
+        if self._work > self._limits.work:
+            raise LimitExceeded("the work of expanding gates and barriers", self._work, self._limits.work)
 
     def _emit(self, operation: Operation) -> None:
         if len(self._operations) >= self._limits.operations:
@@ -453,14 +517,14 @@ class _Reader(ExpressionReader):
                 return names
 
     def _call(self, angles: dict[str, int], qubits: dict[str, int]) -> _Call | None:
-        """One statement of a gate's body; None for a barrier, which a program cannot carry there."""
+        """One statement of a gate's body; None for a barrier, which is left out there."""
         at = self._at
         if self._kind != "name":
             self._fail(f"expected a gate in the gate's body, found {self._shown()}")
         if self._text == "barrier":
             self._step()
             self._inner_qubits(qubits)
-            self._partial_barriers.append(at)
+            self._inner_barriers.append(at)
             return None
         callee = self._callee()
         expressions: tuple[Expression, ...] = ()
@@ -498,14 +562,14 @@ class _Reader(ExpressionReader):
 
     def _notes(self) -> tuple[Finding, ...]:
         notes: list[Finding] = []
-        if self._partial_barriers:
-            count = len(self._partial_barriers)
-            what = "a barrier over some of the qubits only is left out"
+        if self._inner_barriers:
+            what = "a barrier inside a gate's definition is left out"
+            count = len(self._inner_barriers)
             if count > 1:
-                what = f"{count} barriers over some of the qubits only are left out, the first of them on this line"
-            where = f"line {self._place(self._partial_barriers[0])[0]}"
-            hint = "a program's barrier spans every qubit"
-            notes.append(Finding("partial_barrier_dropped", "note", what, where, hint))
+                what = f"{count} barriers inside gates' definitions are left out, the first of them on this line"
+            line, column = self._place(self._inner_barriers[0])
+            hint = "write it beside the gate where it matters"
+            notes.append(Finding("gate_barrier_dropped", "note", what, f"line {line}", hint, line, column))
         if self.definitions:
             names = [shorten(name) for name in self.definitions]
             shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

@@ -15,7 +15,7 @@ _TOKEN = re.compile(
     + r"""|(?P<name>[A-Za-z_][A-Za-z0-9_]*+)"""
     + r"""|(?P<number>(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?)"""
     + r"""|(?P<string>"[^"\n]*+")"""
-    + r"""|(?P<symbol>->|==|\*\*|[;,(){}\[\]+\-*/^=])"""
+    + r"""|(?P<symbol>->|==|\*\*|[;,(){}\[\]+\-*/^=!])"""
     + r"""|(?P<end>\Z))"""
 )
 
@@ -40,6 +40,11 @@ class TokenReader:
         self._keywords = keywords
         self._end = 0
         self._step()
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Line and column of the current token, counted from 1."""
+        return self._place(self._at)
 
     def _step(self) -> None:
         match = _TOKEN.match(self._source, self._end)

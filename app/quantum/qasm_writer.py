@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 
+from app.errors import NotExpressible
 from app.quantum.gates import QASM2_DEFINITIONS, QASM3_DEFINITIONS
 from app.quantum.program import Operation, QuantumProgram
 
@@ -45,39 +48,85 @@ def angle_text(angle: float) -> str:
 
 
 def write_qasm2(program: QuantumProgram) -> str:
-    """OpenQASM 2 text of the program, on one register of qubits `q` and one of classical bits `c`.
+    """OpenQASM 2 text of the program: registers `q` and `c`, or `q0`, `q1`.. and `c0`, `c1`.. where there are several.
 
     It loads with the paper's qelib1.inc alone, also where a strict reader is used.
+
+    Raises:
+        NotExpressible: A condition reads one bit of a wider register; version 2 compares whole registers only.
     """
+    qubits, clbits = _names(program)
     lines = ["OPENQASM 2.0;", 'include "qelib1.inc";']
     lines += _prelude(program, QASM2_DEFINITIONS)
-    if program.qubit_count:
-        lines.append(f"qreg q[{program.qubit_count}];")
-    if program.clbit_count:
-        lines.append(f"creg c[{program.clbit_count}];")
-    for op in program.operations:
-        lines.append(f"measure q[{op.qubits[0]}] -> c[{op.clbit}];" if op.name == "measure" else _statement(op))
+    lines += [f"qreg {name}[{size}];" for name, size in qubits.registers]
+    lines += [f"creg {name}[{size}];" for name, size in clbits.registers]
+    for position, op in enumerate(program.operations):
+        condition = ""
+        if op.condition is not None:
+            bit, value = op.condition
+            register = clbits.alone.get(bit)
+            if register is None:
+                raise NotExpressible(
+                    f"statement {position} ({op.name}) hangs on {clbits.of[bit]}, one bit of a register, and "
+                    "OpenQASM 2 compares whole registers only; write OpenQASM 3"
+                )
+            condition = f"if({register}=={value}) "
+        if op.name == "measure":
+            lines.append(f"measure {qubits.of[op.qubits[0]]} -> {clbits.of[op.clbits[0]]};")
+        else:
+            lines.append(condition + _statement(op, qubits))
     return "\n".join(lines) + "\n"
 
 
 def write_qasm3(program: QuantumProgram) -> str:
     """OpenQASM 3 text of the same statements in the same order."""
+    qubits, clbits = _names(program)
     lines = ["OPENQASM 3.0;", 'include "stdgates.inc";']
     lines += _prelude(program, QASM3_DEFINITIONS)
-    if program.qubit_count:
-        lines.append(f"qubit[{program.qubit_count}] q;")
-    if program.clbit_count:
-        lines.append(f"bit[{program.clbit_count}] c;")
+    lines += [f"qubit[{size}] {name};" for name, size in qubits.registers]
+    lines += [f"bit[{size}] {name};" for name, size in clbits.registers]
     for op in program.operations:
-        lines.append(f"c[{op.clbit}] = measure q[{op.qubits[0]}];" if op.name == "measure" else _statement(op))
+        if op.name == "measure":
+            lines.append(f"{clbits.of[op.clbits[0]]} = measure {qubits.of[op.qubits[0]]};")
+        elif op.condition is None:
+            lines.append(_statement(op, qubits))
+        else:
+            bit, value = op.condition
+            lines.append(f"if ({'' if value else '!'}{clbits.of[bit]}) {{ {_statement(op, qubits)} }}")
     return "\n".join(lines) + "\n"
 
 
-def _statement(op: Operation) -> str:
-    if op.name == "barrier":
-        return "barrier q;"
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the bits of one sort are called: `of` each bit, the registers with their sizes, and bits `alone` in one."""
+
+    registers: tuple[tuple[str, int], ...]
+    of: tuple[str, ...]
+    alone: Mapping[int, str]
+
+
+@lru_cache(maxsize=4096)
+def _names_of(stem: str, count: int, sizes: tuple[int, ...]) -> _Names:
+    registers = tuple((f"{stem}{number}", size) for number, size in enumerate(sizes)) or ((stem, count),) * bool(count)
+    of = tuple(f"{name}[{index}]" for name, size in registers for index in range(size))
+    starts = accumulate((size for _, size in registers), initial=0)
+    alone = {start: name for start, (name, size) in zip(starts, registers, strict=False) if size == 1}
+    return _Names(registers, of, alone)
+
+
+def _names(program: QuantumProgram) -> tuple[_Names, _Names]:
+    """The names of the qubits and of the classical bits."""
+    return (
+        _names_of("q", program.qubit_count, program.qubit_registers),
+        _names_of("c", program.clbit_count, program.clbit_registers),
+    )
+
+
+def _statement(op: Operation, qubits: _Names) -> str:
+    """A gate, reset or barrier; a barrier over every qubit lists the registers."""
     angles = f"({','.join(map(angle_text, op.angles))})" if op.angles else ""
-    return f"{op.name}{angles} {','.join([f'q[{qubit}]' for qubit in op.qubits])};"
+    operands = [qubits.of[qubit] for qubit in op.qubits] or [name for name, _ in qubits.registers]
+    return f"{op.name}{angles} {','.join(operands)};"
 
 
 def _prelude(program: QuantumProgram, definitions: Mapping[str, str]) -> list[str]:

@@ -23,7 +23,7 @@ from app.service import schemas
 from app.service.answers import TEXT_PROBLEMS, WORK_PROBLEMS, json_response, problems
 from app.service.bodies import StrictRoute
 from app.service.context import Service, ServiceDependency
-from app.service.problems import HttpProblem, at_pointer
+from app.service.problems import HttpProblem
 from app.workshop import Row
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
@@ -46,6 +46,8 @@ _QUANTUM_BODY = Body(
                 "value": {"family": "ghz", "qubits": 5, "count": 4, "seed": 1}},
         "line": {"summary": "On a line of six qubits, in OpenQASM 3",
                  "value": {"qubits": 6, "coupling_map": "line", "format": "qasm3", "count": 1}},
+        "transpile": {"summary": "With depth and two-qubit gates on a machine of 65 qubits",
+                      "value": {"qubits": 6, "transpile": {"target": "heavy_hex", "qubits": 65}}},
     }
 )  # fmt: skip
 _NETLIST_BODY = Body(
@@ -153,11 +155,16 @@ async def validate_analog(
 async def validate_quantum(
     request: Request, service: ServiceDependency, body: Annotated[QuantumValidateRequest, _PROGRAM_BODY]
 ) -> Response:
-    """Findings and facts of a program, read by Qiskit and by the service's own reader."""
-    with at_pointer("/program"):
-        return json_response(
-            await within_deadline(request, service, service.workshop.validate("quantum", body.program))
-        )
+    """Findings and facts of a program, read by Qiskit and by the service's own reader.
+
+    With a family: whether the program does what it is for, by simulation, under `oracle` in the facts.
+    """
+    work = service.workshop.validate("quantum", body.program, function_of=body.family)
+    try:
+        return json_response(await within_deadline(request, service, work))
+    except InvalidInput as error:
+        error.pointer = error.pointer or "/program"
+        raise
 
 
 async def _answer(kind: str, request: Request, service: Service, body: JobRequest) -> Response:

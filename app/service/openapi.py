@@ -42,6 +42,7 @@ _REQUEST_EXAMPLES: dict[str, dict[str, Any]] = {
         "seed": 1,
     },
     "CornerRequest": {"process": "ss", "supply_v": 1.62, "celsius": 125.0},
+    "TranspileRequest": {"target": "heavy_hex", "qubits": 65, "optimization_level": 3},
     "Draw": {"count": 1000, "method": "guided"},
     "QuantumValidateRequest": {"program": "OPENQASM 2.0;\nqreg q[1];\nU(0,0,0) q[0];\n"},
 }

@@ -156,13 +156,18 @@ class Finding(BaseModel):
     message: str
     where: str | None = None
     hint: str | None = None
+    line: int | None = Field(None, description="Of the text that was sent, from 1.")
+    column: int | None = Field(None, description="Of that line, from 1.")
 
     model_config = _example(_FINDING)
 
 
 class _Row(BaseModel):
     index: int
-    status: Outcome = Field(description="invalid: a validator found an error; error: it could not be made or checked.")
+    status: Outcome | Literal["rejected"] = Field(
+        description="invalid: a validator found an error; rejected: no draw could be verified; error: it could not be "
+        "made or checked.",
+    )
     seed: int
     model: str | None = None
     findings: list[Finding] = Field(default_factory=list)
@@ -201,6 +206,17 @@ class QuantumRow(_Row):
     depth: int | None = None
     format: str | None = None
     program: str | None = None
+    transpiled: dict[str, Any] | None = Field(
+        None,
+        description="With transpile: `{target, qubits, optimization_level, depth, two_qubit_count, gate_count}`, or a "
+        "sentence under `problem` in place of the counts.",
+    )
+    draws: int | None = Field(None, description="With verify: programs that were drawn for this row.")
+    verification: dict[str, Any] | None = Field(
+        None,
+        description="With verify: `{family, passes, reason, method}`; method is statevector, stabilizers, or none "
+        "where the program is outside of what is simulated.",
+    )
 
     model_config = _example(_QUANTUM)
 

@@ -184,6 +184,7 @@ class _Job:
     """One request on its way. `is_cancelled` is read and written under the pool's lock."""
 
     request: bytes
+    timeout_s: float
     future: Future[dict[str, Any]] = field(default_factory=Future)
     is_cancelled: bool = False
 
@@ -250,13 +251,16 @@ class WorkerPool:
         """No request is taken any more."""
         return self._is_closed
 
-    def submit(self, request: Mapping[str, Any], *, in_background: bool = False) -> Future[dict[str, Any]]:
+    def submit(
+        self, request: Mapping[str, Any], *, in_background: bool = False, timeout_s: float | None = None
+    ) -> Future[dict[str, Any]]:
         """A future of the module's answer to `request` (a JSON object); it raises SimulatorFailure or a subclass.
 
-        A request `in_background` waits until no other one does. Cancelling a future that has not started takes the
+        A request `in_background` waits until no other one does. `timeout_s` is this request's own wall clock, counted
+        from when a worker takes it; the pool's when absent. Cancelling a future that has not started takes the
         request out of the queue; `cancel` stops a running one too.
         """
-        job = _Job(json.dumps(request).encode() + b"\n")
+        job = _Job(json.dumps(request).encode() + b"\n", self.timeout_s if timeout_s is None else timeout_s)
         with self._lock:
             if self._is_closed:
                 raise SimulatorFailure(f"the pool of {self.module} workers is closed; open a new one")
@@ -396,7 +400,7 @@ class WorkerPool:
         if worker is None:
             worker = self._start(lane)
             self._exchange(lane, job, None, self._start_timeout_s)
-        document = self._exchange(lane, job, job.request, self.timeout_s)
+        document = self._exchange(lane, job, job.request, job.timeout_s)
         worker.answered += 1
         answer: dict[str, Any] = document["answer"]
         if answer.get("recycle"):

@@ -1,16 +1,21 @@
-"""The domain language of quantum programs: `FAMILY WIDTH SIZE (GATE qubit... angle...)*`.
+"""The domain language of quantum programs: a head that declares, then `([LEFT] [WHEN] STATEMENT)*`.
+
+    <begin> family:F width:N depth:D size32:a size1:b (qreg q..q)+ (creg c..c)* uses:G.. body <end>
 
 One list, OpenQASM 2 and 3 out. A statement is a gate with its qubits and angles, `measure` with a qubit and a classical
-bit, `reset`, or `barrier` over all qubits. SIZE is a bucket of the number of statements. Registers are flattened.
+bit, `reset`, `barrier` over all qubits, or `barrier_on` with some of them. `when:V c` before a gate or reset makes it
+hang on a classical bit. The head spells out every bit of every register and names every gate that the body uses, and
+before every eighth statement from the end a sentence says how many are left: a network looks back, and counts badly.
 """
 
 from __future__ import annotations
 
 import bisect
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidRequest, NotASentence, NotExpressible, UnknownName
@@ -25,22 +30,37 @@ if TYPE_CHECKING:
 
     from app.tokens._qasm_domain_grammar import QasmDomainGrammar
 
-#: Most qubits and classical bits that a sentence can name.
+#: Most qubits and classical bits that a sentence can name, and most statements that it can hold.
 MAX_QUBITS = 128
 MAX_CLBITS = 128
+MAX_STATEMENTS = 1023
 
-#: Size buckets: bucket k holds programs of more than SIZES[k - 1] and at most SIZES[k] statements.
-SIZES = (4, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 181, 256, 362, 512, 724, 1024)
+#: Most tokens that a constraint's prefix can hold.
+MAX_PREFIX_TOKENS = 4096
 
-#: Every statement name in vocabulary order.
-OPERATIONS = (*GATES, *STATEMENTS)
+#: Depth buckets: bucket k holds programs of a depth above DEPTHS[k - 1] and up to DEPTHS[k].
+DEPTHS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 181, 256, 362, 512, 724, 1024)
+
+#: A sentence says how many statements are left where that is a multiple of this.
+LEFT_STEP = 8
+
+_SIZE_BASE = 32
+
+#: Every statement token in vocabulary order.
+OPERATIONS = (*GATES, *STATEMENTS, "barrier_on")
 
 VOCABULARY = Vocabulary(
     (
         "<pad>", "<begin>", "<end>",
         *(f"family:{name}" for name in FAMILIES),
         *(f"width:{count}" for count in range(1, MAX_QUBITS + 1)),
-        *(f"size:{bound}" for bound in SIZES),
+        *(f"depth:{bound}" for bound in DEPTHS),
+        *(f"size32:{digit}" for digit in range(_SIZE_BASE)),
+        *(f"size1:{digit}" for digit in range(_SIZE_BASE)),
+        "qreg", "creg",
+        *(f"uses:{name}" for name in GATES),
+        *(f"left:{count}" for count in range(LEFT_STEP, MAX_STATEMENTS + 1, LEFT_STEP)),
+        "when:0", "when:1",
         *OPERATIONS,
         *(f"q{number}" for number in range(MAX_QUBITS)),
         *(f"c{number}" for number in range(MAX_CLBITS)),
@@ -51,28 +71,48 @@ VOCABULARY = Vocabulary(
 
 FAMILY_START = VOCABULARY.index[f"family:{FAMILIES[0]}"]
 WIDTH_START = VOCABULARY.index["width:1"]
-SIZE_START = VOCABULARY.index[f"size:{SIZES[0]}"]
+DEPTH_START = VOCABULARY.index[f"depth:{DEPTHS[0]}"]
+HIGH_START = VOCABULARY.index["size32:0"]
+LOW_START = VOCABULARY.index["size1:0"]
+QREG = VOCABULARY.index["qreg"]
+CREG = VOCABULARY.index["creg"]
+USES_START = VOCABULARY.index[f"uses:{next(iter(GATES))}"]
+LEFT_START = VOCABULARY.index[f"left:{LEFT_STEP}"]
+WHEN_START = VOCABULARY.index["when:0"]
 OPERATION_START = VOCABULARY.index[OPERATIONS[0]]
+BARRIER_ON = VOCABULARY.index["barrier_on"]
 QUBIT_START = VOCABULARY.index["q0"]
 CLBIT_START = VOCABULARY.index["c0"]
 GRID_START = VOCABULARY.index[f"pi*{GRID[0]}"]
 BIN_START = VOCABULARY.index["bin0"]
 
 
+def depth_bucket(depth: int) -> int:
+    """The bucket of DEPTHS that holds a depth of 0..1024."""
+    return bisect.bisect_left(DEPTHS, depth)
+
+
 @dataclass(frozen=True)
 class ProgramConstraint:
-    """What a requested program must be. Each field is exact: the grammar enforces it.
+    """What a requested program must be. Each field is exact, for the grammar enforces it, but `depth`.
 
-    `family` and `qubits` None let the model choose. `max_statements` counts every statement. `gate_set` holds gate
-    names; measurement and barriers stay allowed beside it. `coupling` holds the pairs on which two-qubit gates may act,
-    in both directions; with a coupling, gates on three qubits are not used.
+    `family` and `qubits` None let the model choose. The counts are of statements of every kind. `depth` holds the least
+    and the greatest depth wanted: the sentence declares a bucket that overlaps them, and may be found to differ.
+    `gate_set` holds gate names; measurement and barriers stay allowed beside it. `coupling` holds the pairs on which
+    two-qubit gates may act, in both directions; with a coupling, gates on three and more qubits are not used. `prefix`
+    are the ids of registers and whole statements, as `QasmDomain.prefix` writes them, that every sentence has first:
+    its qubits are all there are, while further classical registers may follow. Only `dynamic` allows conditions.
     """
 
     family: str | None = None
     qubits: int | None = None
-    max_statements: int = SIZES[-1]
+    max_statements: int = MAX_STATEMENTS
+    min_statements: int = 1
+    depth: tuple[int, int] | None = None
     gate_set: tuple[str, ...] | None = None
     coupling: tuple[tuple[int, int], ...] | None = None
+    prefix: tuple[int, ...] = ()
+    dynamic: bool = False
 
     def __post_init__(self) -> None:
         """Names are known and the numbers agree, else InvalidRequest or UnknownName with a pointer."""
@@ -80,9 +120,22 @@ class ProgramConstraint:
             raise UnknownName("family", self.family, FAMILIES, pointer="/family")
         if self.qubits is not None and not 1 <= self.qubits <= MAX_QUBITS:
             raise InvalidRequest(f"{self.qubits} qubits, this language writes 1 to {MAX_QUBITS}", pointer="/qubits")
-        if not 1 <= self.max_statements <= SIZES[-1]:
+        self._check_counts()
+        for position, gate in enumerate(self.gate_set or ()):
+            if gate not in GATES:
+                raise UnknownName("gate", gate, GATES, pointer=f"/gate_set/{position}")
+        self._check_prefix()
+        self._check_coupling()
+
+    def _check_counts(self) -> None:
+        if not 1 <= self.max_statements <= MAX_STATEMENTS:
             raise InvalidRequest(
-                f"max_gates is {self.max_statements}, it must be 1 to {SIZES[-1]}", pointer="/max_gates"
+                f"max_gates is {self.max_statements}, it must be 1 to {MAX_STATEMENTS}", pointer="/max_gates"
+            )
+        if not 1 <= self.min_statements <= self.max_statements:
+            raise InvalidRequest(
+                f"min_gates is {self.min_statements}, it must be 1 to max_gates, which is {self.max_statements}",
+                pointer="/min_gates",
             )
         if self.qubits is not None and self.qubits > self.max_statements:
             raise InvalidRequest(
@@ -90,29 +143,147 @@ class ProgramConstraint:
                 "so allow at least as many statements as qubits",
                 pointer="/max_gates",
             )
-        for position, gate in enumerate(self.gate_set or ()):
-            if gate not in GATES:
-                raise UnknownName("gate", gate, GATES, pointer=f"/gate_set/{position}")
-        self._check_coupling()
+        if self.depth is None:
+            return
+        least, most = self.depth
+        if not 1 <= most <= DEPTHS[-1]:
+            raise InvalidRequest(f"max_depth is {most}, it must be 1 to {DEPTHS[-1]}", pointer="/max_depth")
+        if not 0 <= least <= most:
+            raise InvalidRequest(
+                f"min_depth is {least}, it must be 0 to max_depth, which is {most}", pointer="/min_depth"
+            )
 
     def _check_coupling(self) -> None:
         if self.coupling is None:
             return
-        if self.qubits is None:
+        width = self.width
+        if width is None:
             raise InvalidRequest("a coupling map needs a number of qubits", pointer="/qubits")
         for position, (first, second) in enumerate(self.coupling):
-            if first == second or not (0 <= first < self.qubits and 0 <= second < self.qubits):
+            if first == second or not (0 <= first < width and 0 <= second < width):
                 raise InvalidRequest(
-                    f"[{first}, {second}] is not a pair of distinct qubits below {self.qubits}",
+                    f"[{first}, {second}] is not a pair of distinct qubits below {width}",
                     pointer=f"/coupling_map/{position}",
                 )
         narrow = [name for name in self.gate_set or GATES if GATES[name].qubit_count == 1]
         joined = {qubit for pair in self.coupling for qubit in pair}
-        if not narrow and len(joined) < self.qubits:
+        if not narrow and len(joined) < width:
             raise InvalidRequest(
                 "some qubit has no neighbour in the coupling map and the gate set has no one-qubit gate",
                 pointer="/coupling_map",
             )
+
+    def _check_prefix(self) -> None:
+        """The prefix is empty, or registers and whole statements that the other fields allow."""
+        if len(self.prefix) > MAX_PREFIX_TOKENS:
+            raise InvalidRequest(
+                f"the prefix takes {len(self.prefix)} tokens, at most {MAX_PREFIX_TOKENS} can be continued",
+                pointer="/prefix",
+            )
+        try:
+            program = self.prefix_program
+        except NotASentence as error:
+            raise InvalidRequest(
+                f"the prefix is not made of registers and statements: {error.reason}", pointer="/prefix"
+            ) from error
+        if program is None:
+            return
+        if self.qubits not in (None, program.qubit_count):
+            raise InvalidRequest(
+                f"{self.qubits} qubits are asked for and the prefix has {program.qubit_count}; ask for as many as it "
+                "has, or leave the number out",
+                pointer="/qubits",
+            )
+        most = self.max_statements - len(program.operations)
+        idle = len(program.idle_qubits)
+        if most < idle or most < 0:
+            raise InvalidRequest(
+                f"the prefix has {len(program.operations)} statements and leaves {idle} qubits idle, which does not "
+                f"fit into {self.max_statements}",
+                pointer="/max_gates",
+            )
+        if program.is_dynamic and not self.dynamic:
+            raise InvalidRequest(
+                "the prefix has a statement under a condition; ask for a dynamic program", pointer="/dynamic"
+            )
+        self._check_prefix_gates(program)
+
+    def _check_prefix_gates(self, program: QuantumProgram) -> None:
+        pairs = {frozenset(pair) for pair in self.coupling or ()}
+        for op in program.operations:
+            if op.name not in GATES:
+                if op.name == "reset" and self.gate_set is not None:
+                    raise InvalidRequest(
+                        "the prefix has a reset, which a gate set leaves out; leave gate_set out", pointer="/gate_set"
+                    )
+                continue
+            if self.gate_set is not None and op.name not in self.gate_set:
+                raise InvalidRequest(
+                    f"the prefix uses the gate {op.name}, which gate_set leaves out; add it there", pointer="/gate_set"
+                )
+            if self.coupling is not None and len(op.qubits) > 1 and frozenset(op.qubits) not in pairs:
+                raise InvalidRequest(
+                    f"the prefix applies {op.name} to qubits {op.qubits}, which coupling_map does not join",
+                    pointer="/coupling_map",
+                )
+
+    @property
+    def width(self) -> int | None:
+        """How many qubits the program must have, asked for or given by the prefix; None where the model chooses."""
+        return self.qubits if self.prefix_program is None else self.prefix_program.qubit_count
+
+    @cached_property
+    def depth_buckets(self) -> range:
+        """The depth buckets that a sentence may declare."""
+        if self.depth is None:
+            return range(len(DEPTHS))
+        return range(depth_bucket(self.depth[0]), depth_bucket(self.depth[1]) + 1)
+
+    @cached_property
+    def prefix_program(self) -> QuantumProgram | None:
+        """The program that the prefix spells out; None where there is no prefix. Raises NotASentence."""
+        if not self.prefix:
+            return None
+        reader = _Reader((*self.prefix, END))
+        qubits, clbits = reader.registers()
+        return _program(qubits, clbits, reader.loose_body((sum(qubits), sum(clbits)), has_countdown=False))
+
+    @cached_property
+    def prefix_registers(self) -> tuple[int, ...]:
+        """The ids of the prefix that declare registers."""
+        return self.prefix[: len(self.prefix) - len(self.prefix_statements)]
+
+    @cached_property
+    def prefix_statements(self) -> tuple[int, ...]:
+        """The ids of the prefix that are statements."""
+        starts = (place for place, token in enumerate(self.prefix) if WHEN_START <= token < QUBIT_START)
+        return self.prefix[next(starts, len(self.prefix)) :]
+
+
+def countdown(left: int) -> list[int]:
+    """The token ids before a statement with which `left` statements are still to be written."""
+    return [] if left < 1 or left % LEFT_STEP else [LEFT_START + left // LEFT_STEP - 1]
+
+
+def with_countdown(size: int, statements: Sequence[int]) -> list[int]:
+    """The first statements (token ids) of a body of `size` statements, with each countdown due before or after them."""
+    ids: list[int] = []
+    left = size
+    for statement in split_statements(statements):
+        ids += countdown(left)
+        ids += statement
+        left -= 1
+    return ids + countdown(left)
+
+
+def split_statements(ids: Sequence[int]) -> list[Sequence[int]]:
+    """The token ids of whole statements, one sequence a statement with its condition."""
+    starts = [
+        place
+        for place, token in enumerate(ids)
+        if WHEN_START <= token < QUBIT_START and not (place > 1 and WHEN_START <= ids[place - 2] < OPERATION_START)
+    ]
+    return [ids[start:stop] for start, stop in pairwise((*starts, len(ids)))]
 
 
 class QasmDomain:
@@ -128,62 +299,73 @@ class QasmDomain:
             NotExpressible: too many qubits, classical bits or statements, or an unknown family.
         """
         count = len(circuit.operations)
-        if not 1 <= circuit.qubit_count <= MAX_QUBITS or circuit.clbit_count > MAX_CLBITS:
-            raise NotExpressible(
-                f"{circuit.qubit_count} qubits and {circuit.clbit_count} classical bits, this language writes "
-                f"1 to {MAX_QUBITS} and at most {MAX_CLBITS}"
-            )
-        if not 1 <= count <= SIZES[-1]:
-            raise NotExpressible(f"{count} statements, this language writes 1 to {SIZES[-1]}")
-        names = [
-            "<begin>",
-            f"family:{label}",
-            f"width:{circuit.qubit_count}",
-            f"size:{SIZES[bisect.bisect_left(SIZES, count)]}",
-        ]
-        ids = VOCABULARY.ids(names)
-        for op in circuit.operations:
-            ids.append(VOCABULARY.index[op.name])
-            ids += [QUBIT_START + qubit for qubit in op.qubits]
-            if op.clbit is not None:
-                ids.append(CLBIT_START + op.clbit)
-            for angle in op.angles:
-                ids += _angle_ids(angle, GATES[op.name].angle_period_pi)
+        if not 1 <= count <= MAX_STATEMENTS:
+            raise NotExpressible(f"{count} statements, this language writes 1 to {MAX_STATEMENTS}")
+        registers = _register_ids(circuit)
+        high, low = divmod(count, _SIZE_BASE)
+        ids = VOCABULARY.ids(["<begin>", f"family:{label}"])
+        ids += [WIDTH_START + circuit.qubit_count - 1, DEPTH_START + depth_bucket(circuit.depth)]
+        ids += [HIGH_START + high, LOW_START + low, *registers]
+        ids += VOCABULARY.ids([f"uses:{name}" for name in circuit.gates_used])
+        for place, op in enumerate(circuit.operations):
+            ids += countdown(count - place)
+            ids += _statement_ids(op)
         ids.append(END)
         return ids
 
-    def decode(self, ids: Sequence[int], *, checks_size: bool = True) -> tuple[QuantumProgram, str]:
-        """The program and its family; as many classical bits as the highest that is written.
-
-        Without `checks_size` the declared size need not be true, as in what a bare network writes.
+    def prefix(self, circuit: QuantumProgram) -> tuple[int, ...]:
+        """The registers and statements of `circuit` as a constraint's prefix.
 
         Raises:
-            NotASentence: the tokens do not follow the language or leave the declared width or size.
+            NotExpressible: too many qubits or classical bits.
+        """
+        return (*_register_ids(circuit), *(token for op in circuit.operations for token in _statement_ids(op)))
+
+    def decode(self, ids: Sequence[int], *, checks_size: bool = True) -> tuple[QuantumProgram, str]:
+        """The program and its family.
+
+        Without `checks_size` the registers, as they are spelt out, say how many bits there are, and nothing else that
+        the head declares nor any countdown need be true, as in what a bare network writes.
+
+        Raises:
+            NotASentence: the tokens do not follow the language, or the body is not what the head declares (its depth
+                apart, which is never checked).
         """
         reader = _Reader(ids)
         if reader.take(BEGIN, BEGIN + 1, "<begin>") != 0:
             raise NotASentence(0, "a sentence begins with <begin>")
         family = FAMILIES[reader.take(FAMILY_START, WIDTH_START, "a family")]
-        width = 1 + reader.take(WIDTH_START, SIZE_START, "a width")
-        bucket = reader.take(SIZE_START, OPERATION_START, "a size")
-        operations: list[Operation] = []
-        while not reader.is_at(END):
-            operations.append(reader.statement(width))
-        if checks_size and not (SIZES[bucket - 1] if bucket else 0) < len(operations) <= SIZES[bucket]:
-            raise NotASentence(
-                reader.position, f"{len(operations)} statements do not lie in the declared size {SIZES[bucket]}"
-            )
-        clbits = 1 + max((op.clbit for op in operations if op.clbit is not None), default=-1)
-        return QuantumProgram(width, clbits, tuple(operations)), family
+        width = 1 + reader.take(WIDTH_START, DEPTH_START, "a width")
+        reader.take(DEPTH_START, HIGH_START, "a depth")
+        size = _SIZE_BASE * reader.take(HIGH_START, LOW_START, "the size, high digit")
+        size += reader.take(LOW_START, QREG, "the size, low digit")
+        qubits, clbits = reader.registers()
+        if checks_size and sum(qubits) != width:
+            raise NotASentence(reader.position, f"{sum(qubits)} qubits in registers, {width} were declared")
+        uses = reader.uses(is_ordered=checks_size)
+        bits = (sum(qubits), sum(clbits))
+        body = reader.body(size, uses, bits) if checks_size else reader.loose_body(bits, has_countdown=True)
+        program = _program(qubits, clbits, body)
+        if not program.operations:
+            raise NotASentence(reader.position, "no statement")
+        return program, family
 
     def prompt(self, constraint: ProgramConstraint) -> list[int]:
-        """``<begin>``, the family and the width as far as they are asked for."""
+        """``<begin>`` and as much of the head as the constraint leaves no choice in, up to the first that it does."""
         ids = [BEGIN]
-        if constraint.family is not None:
-            ids.append(VOCABULARY.index[f"family:{constraint.family}"])
-            if constraint.qubits is not None:
-                ids.append(WIDTH_START + constraint.qubits - 1)
-        return ids
+        if constraint.family is None:
+            return ids
+        ids.append(VOCABULARY.index[f"family:{constraint.family}"])
+        if constraint.width is None:
+            return ids
+        ids.append(WIDTH_START + constraint.width - 1)
+        if len(constraint.depth_buckets) > 1:
+            return ids
+        ids.append(DEPTH_START + constraint.depth_buckets[0])
+        if constraint.min_statements < constraint.max_statements:
+            return ids
+        high, low = divmod(constraint.max_statements, _SIZE_BASE)
+        return [*ids, HIGH_START + high, LOW_START + low, *(constraint.prefix_registers or (QREG, QUBIT_START))]
 
     def grammar(self, device: torch.device) -> QasmDomainGrammar:
         """The grammar with its tables on `device`; made once for each."""
@@ -195,6 +377,41 @@ def _grammar(device: torch.device) -> QasmDomainGrammar:
     from app.tokens._qasm_domain_grammar import QasmDomainGrammar
 
     return QasmDomainGrammar(device)
+
+
+def _register_ids(circuit: QuantumProgram) -> list[int]:
+    """Every register with its bits; NotExpressible where there are too many bits."""
+    if not 1 <= circuit.qubit_count <= MAX_QUBITS or circuit.clbit_count > MAX_CLBITS:
+        raise NotExpressible(
+            f"{circuit.qubit_count} qubits and {circuit.clbit_count} classical bits, this language writes "
+            f"1 to {MAX_QUBITS} and at most {MAX_CLBITS}"
+        )
+    ids = _registers(QREG, QUBIT_START, circuit.qubit_registers or (circuit.qubit_count,))
+    if circuit.clbit_count:
+        ids += _registers(CREG, CLBIT_START, circuit.clbit_registers or (circuit.clbit_count,))
+    return ids
+
+
+def _registers(keyword: int, start: int, sizes: Sequence[int]) -> list[int]:
+    ids = []
+    for size in sizes:
+        ids += [keyword, *range(start, start + size)]
+        start += size
+    return ids
+
+
+def _statement_ids(op: Operation) -> list[int]:
+    ids = []
+    if op.condition is not None:
+        clbit, value = op.condition
+        ids = [WHEN_START + value, CLBIT_START + clbit]
+    ids.append(BARRIER_ON if op.name == "barrier" and op.qubits else VOCABULARY.index[op.name])
+    ids += [QUBIT_START + qubit for qubit in op.qubits]
+    if op.clbit is not None:
+        ids.append(CLBIT_START + op.clbit)
+    for angle in op.angles:
+        ids += _angle_ids(angle, GATES[op.name].angle_period_pi)
+    return ids
 
 
 @lru_cache(maxsize=100_000)
@@ -213,38 +430,116 @@ class _Reader:
         self._ids = ids
         self.position = 0
 
-    def is_at(self, token: int) -> bool:
-        """Whether the next id is `token`."""
-        return self.position < len(self._ids) and self._ids[self.position] == token
+    def _is_in(self, start: int, stop: int) -> bool:
+        """Whether the next id lies in start..stop-1."""
+        return self.position < len(self._ids) and start <= self._ids[self.position] < stop
 
     def take(self, start: int, stop: int, wanted: str) -> int:
         """The next id less `start`; it lies in start..stop-1, else NotASentence."""
         if self.position >= len(self._ids):
             raise NotASentence(self.position, f"the sequence stops where {wanted} is due")
-        token = self._ids[self.position]
-        if not start <= token < stop:
-            raise NotASentence(self.position, f"{VOCABULARY.tokens[token]} where {wanted} is due")
+        if not self._is_in(start, stop):
+            raise NotASentence(self.position, f"{VOCABULARY.tokens[self._ids[self.position]]} where {wanted} is due")
         self.position += 1
-        return token - start
+        return self._ids[self.position - 1] - start
 
-    def statement(self, width: int) -> Operation:
-        """One statement on qubits below `width`."""
+    def registers(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The sizes of the registers of qubits, at least one, and of classical bits."""
+        if not self._is_in(QREG, CREG):
+            self.take(QREG, CREG, "qreg")
+        return self._sizes(QREG, QUBIT_START, CLBIT_START), self._sizes(CREG, CLBIT_START, GRID_START)
+
+    def _sizes(self, keyword: int, start: int, stop: int) -> tuple[int, ...]:
+        sizes: list[int] = []
+        due = start
+        while self._is_in(keyword, keyword + 1):
+            self.position += 1
+            before = due
+            while due == before or self._is_in(start, stop):
+                self.take(due, min(due + 1, stop), VOCABULARY.tokens[due] if due < stop else "no further bit")
+                due += 1
+            sizes.append(due - before)
+        return tuple(sizes)
+
+    def uses(self, *, is_ordered: bool) -> frozenset[str]:
+        """The gates declared, which come in vocabulary order where it `is_ordered`."""
+        gates: list[int] = []
+        while self._is_in(USES_START, LEFT_START):
+            gates.append(self.take(USES_START, LEFT_START, "a gate"))
+            if is_ordered and len(gates) > 1 and gates[-1] <= gates[-2]:
+                raise NotASentence(self.position - 1, f"uses:{OPERATIONS[gates[-1]]} out of order")
+        return frozenset(OPERATIONS[gate] for gate in gates)
+
+    def body(self, size: int, uses: frozenset[str], bits: tuple[int, int]) -> Iterator[Operation]:
+        """The statements up to ``<end>``, `size` of them, with every countdown that is due and declared gates only."""
+        read = 0
+        while not self._is_in(END, END + 1):
+            for token in countdown(size - read):
+                self.take(token, token + 1, VOCABULARY.tokens[token])
+            begin = self.position
+            op = self._statement(*bits)
+            read += 1
+            if op.name in GATES and op.name not in uses:
+                raise NotASentence(begin, f"{op.name}, which the sentence does not declare that it uses")
+            yield op
+        if read != size:
+            raise NotASentence(self.position, f"{read} statements, {size} were declared")
+
+    def loose_body(self, bits: tuple[int, int], *, has_countdown: bool) -> Iterator[Operation]:
+        """The statements up to ``<end>``; with `has_countdown` one of any number may stand before each."""
+        while not self._is_in(END, END + 1):
+            if has_countdown and self._is_in(LEFT_START, WHEN_START):
+                self.position += 1
+            yield self._statement(*bits)
+
+    def _statement(self, qubit_count: int, clbit_count: int) -> Operation:
+        """One statement on bits that are declared."""
         begin = self.position
+        condition = None
+        if self._is_in(WHEN_START, OPERATION_START):
+            value = self.take(WHEN_START, OPERATION_START, "a condition")
+            condition = (self._clbit(clbit_count), value)
         name = OPERATIONS[self.take(OPERATION_START, QUBIT_START, "a statement or <end>")]
+        if condition is not None and name not in GATES and name != "reset":
+            raise NotASentence(begin, f"a condition before {name}, it belongs to gates and reset")
+        if name == "barrier_on":
+            return Operation("barrier", self._barrier_qubits(qubit_count))
         gate = GATES.get(name)
         wanted = gate.qubit_count if gate else int(name != "barrier")
         qubits = tuple(self.take(QUBIT_START, CLBIT_START, "a qubit") for _ in range(wanted))
-        if any(qubit >= width for qubit in qubits) or len(set(qubits)) < len(qubits):
-            raise NotASentence(begin, f"{name} on qubits {qubits}, which must be distinct and below {width}")
-        clbit = self.take(CLBIT_START, GRID_START, "a classical bit") if name == "measure" else None
+        if any(qubit >= qubit_count for qubit in qubits) or len(set(qubits)) < len(qubits):
+            raise NotASentence(begin, f"{name} on qubits {qubits}, which must be distinct and below {qubit_count}")
+        clbit = self._clbit(clbit_count) if name == "measure" else None
         angles = tuple(self._angle() for _ in range(gate.angle_count if gate else 0))
-        return Operation(name, qubits, angles, clbit)
+        return Operation(name, qubits, angles, clbit, condition)
+
+    def _barrier_qubits(self, qubit_count: int) -> tuple[int, ...]:
+        """The qubits after ``barrier_on``: some but not all, ascending."""
+        begin = self.position - 1
+        qubits = [self.take(QUBIT_START, CLBIT_START, "a qubit")]
+        while self._is_in(QUBIT_START, CLBIT_START):
+            qubits.append(self.take(QUBIT_START, CLBIT_START, "a qubit"))
+        if any(one >= other for one, other in pairwise((*qubits, qubit_count))) or len(qubits) == qubit_count:
+            raise NotASentence(
+                begin, f"barrier_on {tuple(qubits)}, which must ascend, be below {qubit_count} and not be all of these"
+            )
+        return tuple(qubits)
+
+    def _clbit(self, clbit_count: int) -> int:
+        clbit = self.take(CLBIT_START, GRID_START, "a classical bit")
+        if clbit >= clbit_count:
+            raise NotASentence(self.position - 1, f"c{clbit}, of {clbit_count} classical bits declared")
+        return clbit
 
     def _angle(self) -> float:
         number = self.take(GRID_START, len(VOCABULARY), "an angle")
         if number < len(GRID):
             return grid_angle(number)
         return from_levels(number - len(GRID), self.take(BIN_START, len(VOCABULARY), "a fine bin"))
+
+
+def _program(qubits: tuple[int, ...], clbits: tuple[int, ...], operations: Iterable[Operation]) -> QuantumProgram:
+    return QuantumProgram(sum(qubits), sum(clbits), tuple(operations), qubits, clbits)
 
 
 languages.add(QasmDomain.name, QasmDomain())

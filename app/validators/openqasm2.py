@@ -6,13 +6,19 @@ strict mode; version 3 by Qiskit's importer. Knows nothing of what a program com
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from app.errors import CircuitSyntaxError, InvalidInput
-from app.findings import Finding
+from app.errors import CircuitSyntaxError, LimitExceeded, SimulatorCrashed, SimulatorFailure, SimulatorTimeout
+from app.findings import Finding, Severity, not_readable
 from app.quantum.program import QuantumProgram
 from app.quantum.qasm import is_qasm3, read_qasm
 from app.validators._base import Rung, Subject, ValidationTools, Verdict, validators
+
+#: ``<input>:3,11: reason`` of its version 2 reader, ``QASM3ImporterError: "3,11: reason"`` of its version 3 importer.
+_QISKIT_PLACE = re.compile(
+    r"""(?:<input>:|QASM3\w+: (?P<quote>['"]?))(?P<line>\d+),(?P<column>\d+): (?P<reason>.*)""", re.DOTALL
+)
 
 _ACCEPTED = """OPENQASM 2.0;
 include "qelib1.inc";
@@ -51,13 +57,15 @@ class OpenQasm2:
         """
         try:
             program = read_qasm(circuit.text).program
-        except InvalidInput as reason:
-            where = f"line {reason.line}" if isinstance(reason, CircuitSyntaxError) else None
-            return Verdict((Finding("not_readable", "error", str(reason), where),))
+        except (CircuitSyntaxError, LimitExceeded) as reason:
+            return Verdict((not_readable(reason),))
         version = 3 if is_qasm3(circuit.text) else 2
         if tools.qiskit is None:
             return Verdict(_without_qiskit(program), _own_facts(program))
-        answer = tools.qiskit.submit({"program": circuit.text, "version": version}).result()
+        try:
+            answer = tools.qiskit.submit({"program": circuit.text, "version": version}).result()
+        except (SimulatorTimeout, SimulatorCrashed) as reason:  # what a text can do to a reader is the text's fault
+            return Verdict((_unloaded(reason),), _own_facts(program))
         findings = _loading_findings(answer)
         loads = bool(answer["loads"])
         facts: dict[str, Any] = {"loads_qasm3": loads}
@@ -72,17 +80,30 @@ class OpenQasm2:
         return Verdict(findings, facts)
 
 
+def _unloaded(reason: SimulatorFailure) -> Finding:
+    return Finding(
+        "not_loaded", "error", f"our own reader takes the text, Qiskit did not get through it: {reason}", None,
+        "write fewer statements and shorter angles",
+    )  # fmt: skip
+
+
 def _loading_findings(answer: dict[str, Any]) -> tuple[Finding, ...]:
     if not answer["loads"]:
-        return (
-            Finding(
-                "not_loadable", "error", f"Qiskit refuses the text: {answer['refusal']}", None,
-                "define every gate that the included library lacks in the text itself",
-            ),
-        )  # fmt: skip
+        hint = "define every gate that the included library lacks in the text itself"
+        return (_refusal("not_loadable", "error", "Qiskit refuses the text", answer["refusal"], hint),)
     if answer["strict_refusal"] is not None:
-        return (Finding("not_strict", "warning", f"Qiskit's strict mode refuses it: {answer['strict_refusal']}"),)
+        return (_refusal("not_strict", "warning", "Qiskit's strict mode refuses it", answer["strict_refusal"]),)
     return ()
+
+
+def _refusal(code: str, severity: Severity, what: str, refusal: str, hint: str | None = None) -> Finding:
+    """A finding of Qiskit's own words, at the place that they name: its columns count from 0."""
+    match = _QISKIT_PLACE.match(refusal)
+    if match is None:
+        return Finding(code, severity, f"{what}: {refusal}", None, hint)
+    line, column = int(match["line"]), int(match["column"]) + 1
+    message = f"{what}: {match['reason'].rstrip(match['quote'] or '')}"
+    return Finding(code, severity, message, f"line {line}, column {column}", hint, line, column)
 
 
 def _content_findings(gate_count: int, idle: list[int], idle_count: int, non_finite: list[str]) -> tuple[Finding, ...]:

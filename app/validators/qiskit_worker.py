@@ -24,7 +24,8 @@ def start(options: Mapping[str, Any]) -> None:
     import qiskit.qasm2
     import qiskit.qasm3
 
-    qiskit.qasm2.loads("OPENQASM 2.0;")
+    machine = {"pairs": [(0, 1)], "basis": ("u", "cx"), "level": 1, "seed": 0}
+    _transpiled("OPENQASM 2.0; qreg q[2]; CX q[0],q[1];", 2, machine)  # Qiskit looks its plugins up once
     if options.get("qasm3", True):
         qiskit.qasm3.loads("OPENQASM 3.0; qubit q;")
 
@@ -35,11 +36,51 @@ def handle(request: Mapping[str, Any]) -> dict[str, Any]:
     ``{loads: bool, refusal: str | None, strict_refusal: str | None, ...}`` and, when it loads, `depth`, `size`,
     `gate_count`, `qubits`, `clbits`, `idle_qubits` (up to 16 of them), `idle_count`, `non_finite_gates` as Qiskit has
     them. `strict_refusal` is null for version 3, which has one way of loading.
+
+    With `transpile` (``{pairs, basis, level, seed}``, and `layout` and `routing` where Qiskit's own choice is not
+    wanted), facts about what Qiskit makes of the text for that machine instead: ``{depth, two_qubit_count,
+    gate_count}``, and its text under `program` where `returns_program`; where it cannot be made, ``{problem}``.
     """
     text = str(request["program"])
+    if "transpile" in request:
+        return _transpiled(text, int(request["version"]), request["transpile"])
     if request["version"] == 3:
         return _load_qasm3(text)
     return _load_qasm2(text)
+
+
+def _transpiled(text: str, version: int, machine: Mapping[str, Any]) -> dict[str, Any]:
+    from qiskit import qasm2, qasm3, transpile
+    from qiskit.exceptions import QiskitError
+    from qiskit.transpiler import CouplingMap
+
+    pairs = [pair for first, second in machine["pairs"] or () for pair in ([first, second], [second, first])]
+    try:
+        circuit = qasm3.loads(text) if version == 3 else qasm2.loads(text, include_path=())
+        compiled = transpile(
+            circuit, basis_gates=list(machine["basis"]), coupling_map=CouplingMap(pairs) if pairs else None,
+            optimization_level=machine["level"], seed_transpiler=machine["seed"],
+            layout_method=machine.get("layout"), routing_method=machine.get("routing"),
+        )  # fmt: skip
+    except QiskitError as reason:
+        return {"problem": f"Qiskit cannot: {reason.message}"}
+    widths = _gate_widths(compiled)
+    facts = {
+        "depth": compiled.depth(), "two_qubit_count": sum(width > 1 for width in widths), "gate_count": len(widths),
+    }  # fmt: skip
+    return facts | ({"program": qasm2.dumps(compiled)} if machine.get("returns_program") else {})
+
+
+def _gate_widths(circuit: Any) -> list[int]:
+    """The number of qubits of every gate, those inside of control flow once each."""
+    widths: list[int] = []
+    for item in circuit.data:
+        blocks = getattr(item.operation, "blocks", ())
+        for block in blocks:
+            widths += _gate_widths(block)
+        if not blocks and item.operation.name not in _NOT_GATES:
+            widths.append(len(item.qubits))
+    return widths
 
 
 def _load_qasm2(text: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def ladder(smallest: int, largest: int) -> tuple[int, ...]:
     sizes, size = [], smallest
     while size <= largest:
         sizes.append(size)
-        size += 1 if size < 16 else 2 if size < 32 else 4 if size < 64 else 12
+        size += 1 if size < 24 else 2 if size < 48 else 6
     return tuple(sizes)
 
 

@@ -24,19 +24,24 @@ def _ones(bits: list[int]) -> list[int]:
 
 
 def _bernstein_vazirani(size: int, rng: random.Random) -> QuantumProgram:
-    draft = Draft(size + 1)
+    draft = Draft(size + 1, registers=(size, 1))
     draft.x(size)
     draft.h(*range(size + 1))
+    has_barriers = rng.random() < 0.3
+    if has_barriers:
+        draft.barrier()
     for qubit in _ones(_bits(size, rng)):
         draft.cx(qubit, size)
+    if has_barriers:
+        draft.barrier()
     draft.h(*range(size))
     draft.measure_each(range(size))
-    return draft.program()
+    return draft.program(rng)
 
 
 def _deutsch_jozsa(kind: str) -> Build:
     def build(size: int, rng: random.Random) -> QuantumProgram:
-        draft = Draft(size + 1)
+        draft = Draft(size + 1, registers=(size, 1))
         draft.x(size)
         draft.h(*range(size + 1))
         if kind == "constant_one":
@@ -50,14 +55,27 @@ def _deutsch_jozsa(kind: str) -> Build:
             draft.undo(start, end)
         draft.h(*range(size))
         draft.measure_each(range(size))
-        return draft.program()
+        return draft.program(rng)
 
     return build
 
 
+def _learning_parity(size: int, rng: random.Random) -> QuantumProgram:
+    """A hidden string from the parities of random inputs: read where the result, in the middle of the line, is one."""
+    result = size // 2
+    inputs = [qubit for qubit in range(size + 1) if qubit != result]
+    draft = Draft(size + 1)
+    draft.h(*inputs)
+    for index in reversed(_ones(_bits(size, rng))):
+        draft.cx(inputs[index], result)
+    draft.h(*range(size + 1))
+    draft.measure_each(range(size + 1))
+    return draft.program()
+
+
 def _simon(size: int, rng: random.Random) -> QuantumProgram:
     secret = _ones(_bits(size, rng))
-    draft = Draft(2 * size)
+    draft = Draft(2 * size, registers=(size, size))
     draft.h(*range(size))
     for qubit in range(size):
         draft.cx(qubit, size + qubit)
@@ -65,7 +83,7 @@ def _simon(size: int, rng: random.Random) -> QuantumProgram:
         draft.cx(secret[0], size + qubit)
     draft.h(*range(size))
     draft.measure_each(range(size))
-    return draft.program()
+    return draft.program(rng)
 
 
 def _hidden_shift(size: int, rng: random.Random) -> QuantumProgram:
@@ -82,6 +100,29 @@ def _hidden_shift(size: int, rng: random.Random) -> QuantumProgram:
     draft.h(*range(2 * size))
     for qubit, partner in enumerate(pairs):
         draft.gate("cz", qubit, size + partner)
+    draft.h(*range(2 * size))
+    draft.measure_each(range(2 * size))
+    return draft.program()
+
+
+def _hidden_subgroup(size: int, rng: random.Random) -> QuantumProgram:
+    """The shift of the bent function that multiplies neighbours, with controlled phases made of controlled X gates."""
+    shift = _ones([rng.randint(0, 1) for _ in range(2 * size)])
+    low, high = range(0, 2 * size, 2), range(1, 2 * size, 2)
+    draft = Draft(2 * size)
+
+    def multiply() -> None:
+        draft.h(*high)
+        for a, b in zip(low, high, strict=True):
+            draft.cx(a, b)
+        draft.h(*high)
+
+    draft.h(*range(2 * size))
+    draft.x(*shift)
+    multiply()
+    draft.x(*shift)
+    draft.h(*range(2 * size))
+    multiply()
     draft.h(*range(2 * size))
     draft.measure_each(range(2 * size))
     return draft.program()
@@ -110,7 +151,7 @@ def _mark(draft: Draft, size: int, mark: int) -> None:
 def _grover(size: int, rng: random.Random) -> QuantumProgram:
     marks = rng.sample(range(2**size), rng.randint(1, 2 if size > 2 else 1))
     rounds = max(1, math.floor(math.pi / 4 * math.sqrt(2**size / len(marks))))
-    draft = Draft(size + max(0, size - 3))
+    draft = Draft(size + max(0, size - 3), registers=(size, max(0, size - 3)))
     draft.h(*range(size))
     for _ in range(min(rounds, rng.randint(1, 4))):
         for mark in marks:
@@ -119,28 +160,28 @@ def _grover(size: int, rng: random.Random) -> QuantumProgram:
         _mark(draft, size, 0)
         draft.h(*range(size))
     draft.measure_each(range(size))
-    return draft.program()
+    return draft.program(rng)
 
 
 def _bit_flip_oracle(size: int, rng: random.Random) -> QuantumProgram:
     """The conjunction, disjunction or parity of the qubits, some of them negated, in one more qubit."""
     kind = rng.choice(("and", "or", "xor"))
-    helpers = max(0, size - 2)
-    draft = Draft(size + 1 + (helpers if kind != "xor" else 0))
+    helpers = 0 if kind == "xor" else max(0, size - 2)
+    draft = Draft(size + 1 + helpers, registers=(size, 1, helpers))
     flipped = _ones([rng.randint(0, 1) for _ in range(size)])
     draft.x(*flipped)
     if kind == "xor":
         for qubit in range(size):
             draft.cx(qubit, size)
         draft.x(*flipped)
-        return draft.program()
+        return draft.program(rng)
     draft.h(size)
     draft.controlled_z([*range(size), size], range(size + 1, draft.qubits))
     draft.h(size)
     draft.x(*flipped)
     if kind == "or":
         draft.x(size)
-    return draft.program()
+    return draft.program(rng)
 
 
 def _toffoli(size: int, rng: random.Random) -> QuantumProgram:
@@ -148,19 +189,7 @@ def _toffoli(size: int, rng: random.Random) -> QuantumProgram:
     draft = Draft(size)
     draft.x(*_ones([rng.randint(0, 1) for _ in range(size)]))
     for a in range(0, size - 2, 2):
-        b, c = a + 1, a + 2
-        draft.h(c)
-        for control, rotation in ((b, "tdg"), (a, "t"), (b, "tdg")):
-            draft.cx(control, c)
-            draft.gate(rotation, c)
-        draft.cx(a, c)
-        draft.gate("t", b)
-        draft.gate("t", c)
-        draft.h(c)
-        draft.cx(a, b)
-        draft.gate("t", a)
-        draft.gate("tdg", b)
-        draft.cx(a, b)
+        draft.toffoli(a, a + 1, a + 2)
     draft.measure_each(range(size))
     return draft.program()
 
@@ -168,15 +197,17 @@ def _toffoli(size: int, rng: random.Random) -> QuantumProgram:
 builder_groups.add(
     "oracles",
     (
-        Builder("bernstein_vazirani", "random_string", _bernstein_vazirani, ladder(2, 127), 4),
-        Builder("deutsch_jozsa", "balanced", _deutsch_jozsa("balanced"), ladder(2, 127), 3),
+        Builder("bernstein_vazirani", "random_string", _bernstein_vazirani, ladder(2, 127), 6),
+        Builder("deutsch_jozsa", "balanced", _deutsch_jozsa("balanced"), ladder(1, 127), 3),
         Builder("deutsch_jozsa", "constant_zero", _deutsch_jozsa("constant_zero"), ladder(2, 127)),
         Builder("deutsch_jozsa", "constant_one", _deutsch_jozsa("constant_one"), ladder(2, 127)),
-        Builder("simon", "random_string", _simon, ladder(2, 64), 3),
+        Builder("lpn", "parity", _learning_parity, ladder(2, 64), 2),
+        Builder("hidden_subgroup", "bent_pairs", _hidden_subgroup, ladder(1, 32), 2),
+        Builder("simon", "random_string", _simon, ladder(2, 64), 4),
         Builder("hidden_shift", "bent", _hidden_shift, ladder(1, 32), 3),
-        Builder("hidden_linear_function", "graph", _hidden_linear_function, ladder(3, 40), 3),
-        Builder("grover", "v_chain", _grover, ladder(2, 8), 6),
-        Builder("bit_flip_oracle", "and_or_xor", _bit_flip_oracle, ladder(2, 12), 4),
-        Builder("toffoli", "clifford_t", _toffoli, (3, 5, 7, 9, 11), 2),
+        Builder("hidden_linear_function", "graph", _hidden_linear_function, ladder(3, 48), 3),
+        Builder("grover", "v_chain", _grover, ladder(2, 8), 12),
+        Builder("bit_flip_oracle", "and_or_xor", _bit_flip_oracle, ladder(2, 14), 8),
+        Builder("toffoli", "clifford_t", _toffoli, tuple(range(3, 24, 2)), 6),
     ),
 )

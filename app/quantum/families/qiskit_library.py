@@ -12,14 +12,14 @@ from app.quantum.qiskit_circuits import program_of
 
 
 def _from_gate(make: Callable[[int, random.Random], tuple[Any, int]]) -> Build:
-    """Builds the circuit of one gate, of which `make` gives the gate and its number of qubits."""
+    """Builds the circuit of one gate, of which `make` gives the gate and the number of qubits with helpers."""
 
     def build(size: int, rng: random.Random) -> QuantumProgram:
         from qiskit import QuantumCircuit
 
         gate, qubits = make(size, rng)
         circuit = QuantumCircuit(qubits)
-        circuit.append(gate, range(qubits))
+        circuit.append(gate, range(gate.num_qubits))
         return program_of(circuit)
 
     return build
@@ -60,6 +60,13 @@ def _comparator(size: int, rng: random.Random) -> tuple[Any, int]:
 
     gate = IntegerComparatorGate(size, rng.randint(1, 2**size - 1), geq=rng.random() < 0.5)
     return gate, gate.num_qubits
+
+
+def _weighted_sum(size: int, rng: random.Random) -> tuple[Any, int]:
+    from qiskit.circuit.library import WeightedSumGate
+
+    gate = WeightedSumGate(size, [rng.choice((1, 1, 1, 2, 3)) for _ in range(size)])
+    return gate, gate.num_qubits + 2 * gate.num_sum_qubits
 
 
 def _inner_product(size: int, rng: random.Random) -> tuple[Any, int]:
@@ -136,15 +143,16 @@ builder_groups.add(
         Builder("adder_vbe", "ripple", _ripple("adder_ripple_v95"), ladder(2, 24), 4),
         Builder("adder_half", "ripple", _half_adder, ladder(2, 24)),
         Builder("adder_modular", "synthesis", _from_gate(_modular_adder), ladder(2, 24)),
-        Builder("multiplier_hrs", "cumulative", _multiplier("multiplier_cumulative_h18"), (2, 3, 4), 2),
-        Builder("multiplier_rg_qft", "fourier", _multiplier("multiplier_qft_r17"), (2, 3, 4, 5), 2),
-        Builder("comparator", "integer", _from_gate(_comparator), (2, 3, 4, 5), 3),
-        Builder("inner_product", "synthesis", _from_gate(_inner_product), ladder(3, 32)),
-        Builder("quadratic_form", "synthesis", _from_gate(_quadratic_form), ladder(2, 10), 2),
-        Builder("quantum_counting", "one_mark", _counting, (2, 3, 4)),
+        Builder("multiplier_hrs", "cumulative", _multiplier("multiplier_cumulative_h18"), (2, 3, 4), 6),
+        Builder("multiplier_rg_qft", "fourier", _multiplier("multiplier_qft_r17"), (2, 3, 4, 5), 6),
+        Builder("comparator", "integer", _from_gate(_comparator), (2, 3, 4, 5, 6), 10),
+        Builder("weighted_sum", "synthesis", _from_gate(_weighted_sum), ladder(2, 10), 6),
+        Builder("inner_product", "synthesis", _from_gate(_inner_product), ladder(2, 40)),
+        Builder("quadratic_form", "synthesis", _from_gate(_quadratic_form), ladder(2, 12), 3),
+        Builder("quantum_counting", "one_mark", _counting, (2, 3, 4), 6),
         Builder("state_preparation", "amplitudes", _from_gate(_state_preparation), (2, 3, 4, 5, 6), 3, "random"),
         Builder("diagonal", "phases", _from_gate(_diagonal), (2, 3, 4, 5, 6, 7), 3, "random"),
         Builder("uniformly_controlled", "ry", _from_gate(_uniformly_controlled), (2, 3, 4, 5, 6, 7, 8), 3, "random"),
-        Builder("quantum_volume", "square", _quantum_volume, ladder(2, 12), 2, "random"),
+        Builder("quantum_volume", "square", _quantum_volume, ladder(2, 20), 2, "random"),
     ),
 )

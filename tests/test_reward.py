@@ -18,6 +18,7 @@ from app.analog.corpus import read_archetypes
 from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.netlist import Netlist
 from app.errors import InvalidRequest, SimulatorFailure
+from app.evaluation.card import reward_lines
 from app.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, seal
 from app.measures.novelty import TrainingIndex
 from app.nn.decoder import Decoder, DecoderConfig
@@ -35,6 +36,7 @@ from app.reward.mixture import draw_weights, mixed_stream
 from app.reward.recipe import KIND, RewardRecipe, read_reward_recipe
 from app.reward.run import INDEX_NAME, Iteration, RewardRun
 from app.reward.sampling import types_of_round
+from app.reward.state import RoundOutcome
 from app.tokens.device_lines import DeviceLines
 from app.training.corpora import facts_of
 from app.training.prepared import Prepared, prepare
@@ -163,6 +165,23 @@ def test_a_sentence_that_is_no_circuit_earns_nothing_and_counts_against_the_bare
     assert [entry.reward > 0 for entry in found] == [True, True, False, False]
     assert figures(found, copy_similarity=0.95).legal_bare == pytest.approx(2 / 3, abs=1e-4)
     assert figures(judged([sample(0)]), copy_similarity=0.95).legal_bare is None
+
+
+def test_the_card_sets_the_rounds_beside_each_other():
+    rounds = [
+        RoundOutcome(number, figures(judged([sample(n, works=n < good) for n in range(4)]), copy_similarity=0.95), 1e-3)
+        for number, good in ((0, 1), (1, 3))
+    ]
+    lines = reward_lines(
+        {
+            "recipe": RECIPE.as_json(), "rounds": [outcome.as_json() for outcome in rounds], "samples": 8, "winners": 2,
+            "held_out_nats_before": 0.5, "held_out_nats_after": 0.4, "hold_out": "comparator", "command": "train",
+        }
+    )  # fmt: skip
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    works = table[0].index("works")
+    assert [(row[0], row[works]) for row in table[2:]] == [("before", "25.0"), ("after round 1", "75.0")]
+    assert reward_lines(None) == []
 
 
 def test_types_are_asked_for_evenly_or_as_the_corpus_has_them():

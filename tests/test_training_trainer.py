@@ -6,8 +6,10 @@ import contextlib
 import json
 import math
 import os
+import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from app.analog.dataset import read_dataset
+from app.analog.netlist import Netlist
 from app.errors import InvalidRequest, Unavailable
 from app.inference.checkpoint import load_checkpoint, save_checkpoint
 from app.measures.novelty import TrainingIndex
@@ -292,7 +295,7 @@ def test_a_recipe_file_becomes_a_model_folder_that_loads(tmp_path: Path):
     assert training["held_out_nats_per_token"] == round(result.held_out_nats, 4)
     assert training["held_out_bits_per_unit"] > training["held_out_nats_per_token"] / math.log(2)
     assert (training["split"], training["unit"]) == ("by wiring and by the op-amps inside", "device")
-    assert training["corpus"].endswith("archetypes of data/archetypes")
+    assert "archetypes of data/archetypes; complements of " in training["corpus"]
     assert training["command"] == "josephson train analog"
     assert training["recipe"] == recipe.as_json()
     seen = TrainingIndex.load(tmp_path / "models" / "tiny" / "training_index.npz")
@@ -327,6 +330,24 @@ def some_programs() -> list[tuple[str, QuantumProgram]]:
         QuantumProgram(n, 0, tuple(Operation("ry", (q,), (0.3 + q,)) for q in range(n)) * 2) for n in range(3, 9)
     ]
     return [("ghz", program) for program in ghz] + [("vqe_other", program) for program in rotations]
+
+
+def test_sentences_begin_anywhere_as_often_as_the_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    calls: Counter[bool] = Counter()
+    usual = DeviceLines.encode
+
+    def encode(self: DeviceLines, circuit: Netlist, label: str, rng: random.Random, **how: bool) -> list[int]:
+        calls[how.get("begins_anywhere", False)] += 1
+        return usual(self, circuit, label, rng, **how)
+
+    monkeypatch.setattr(DeviceLines, "encode", encode)
+    recipe = replace(recipe_in(tmp_path, "analog"), anywhere_share=0.5)
+    train(TrainingRun(recipe, tmp_path / "work", tmp_path / "model"), few())
+    assert calls[True] > 100
+    assert 0.3 < calls[True] / calls.total() < 0.55
+    other = replace(few(), about=replace(few().about, language="eulerian"))
+    with pytest.raises(InvalidRequest, match="has anywhere_share, which is nothing to language eulerian; leave it out"):
+        train(TrainingRun(replace(recipe, language="eulerian"), tmp_path / "other", tmp_path / "model"), other)
 
 
 def test_programs_in_a_file_become_a_quantum_model(tmp_path: Path):

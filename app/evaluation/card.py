@@ -93,7 +93,46 @@ def _training(config: Mapping[str, Any]) -> list[str]:
         f"- Held-out loss: {training['held_out_nats_per_token']} nats a token, "
         f"{training['held_out_bits_per_unit']} bits a {training['unit']}.",
         "",
+        *reward_lines(training.get("reward")),
         "## What its samples are worth",
+        "",
+    ]
+
+
+#: Label of the card's table -> figure of a round, of what was learnt from the simulator.
+_ROUND_FIGURES = {
+    "reward": "reward", "conducting": "conducting_share", "saturated": "saturated_share", "works": "works",
+    "type as asked for": "right_type", "legal without the grammar": "legal_bare", "copies": "copies",
+    "duplicates": "duplicates",
+}  # fmt: skip
+
+
+def reward_lines(learnt: Mapping[str, Any] | None) -> list[str]:
+    """What expert iteration changed, round by round; nothing where the model did not learn so."""
+    if learnt is None:
+        return []
+    recipe, rounds = learnt["recipe"], learnt["rounds"]
+    apart = [f"{outcome['figures']['held_out_works']} of {outcome['figures']['held_out_tried']}" for outcome in rounds]
+    rows = [
+        (
+            "before" if outcome["number"] == 0 else f"after round {outcome['number']}",
+            *(_share_in_percent(outcome["figures"][key]) for key in _ROUND_FIGURES.values()),
+            worked,
+        )
+        for outcome, worked in zip(rounds, apart, strict=True)
+    ]
+    return [
+        "## What it learnt from the simulator",
+        "",
+        f"Expert iteration with the ladder of checks as reward: `{learnt['command']}`, {learnt['samples']:,} circuits "
+        f"sampled at temperature {recipe['temperature']:g}, {learnt['winners']:,} of them winners. Held-out loss "
+        f"{learnt['held_out_nats_before']:.3f} nats a token before, {learnt['held_out_nats_after']:.3f} after. Every "
+        f"line is {recipe['samples']:,} fresh samples, in percent, nothing discarded: a type as often as its number of "
+        f"training circuits to the power of {recipe['type_exponent']:g}, a smaller bias search and sizing budget than "
+        "below, the function tried only of circuits that conduct. The testbench "
+        f"`{learnt['hold_out']}` was measured and not rewarded.",
+        "",
+        *_table(("samples", *_ROUND_FIGURES, f"works, {learnt['hold_out']} (not rewarded)"), rows),
         "",
     ]
 
@@ -248,6 +287,10 @@ def _n(value: Mapping[str, Any] | None) -> int:
 
 def _percent(value: Mapping[str, Any] | None) -> str:
     return "-" if value is None or value["share"] is None else f"{100 * value['share']:.1f}"
+
+
+def _share_in_percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 
 from app.analog.dataset import read_dataset
 from app.errors import InvalidRequest, NotExpressible, UnknownName
-from app.quantum.program import Operation, QuantumProgram
+from app.quantum.program import Operation, QuantumProgram, compacted
 from app.tokens._base import BEGIN, END
 from app.tokens.device_lines import DeviceLines
 from app.training import analog
-from app.training.quantum import compacted
 from app.training.recipe import NetworkShape, Recipe, read_recipe
 from app.training.sentences import IGNORED, Batch, Example, SentenceStream, group_by_tokens, pack, pad, split
 from app.training.trainer import learning_rate_share

@@ -385,6 +385,7 @@ def test_the_workshop_describes_what_it_has(workshop: LocalWorkshop):
         "electrical_rules",
         "function",
         "operating_point",
+        "oracle",
         "openqasm2",
     }
     assert {entry["rung"] for entry in told["validators"]} == set(RUNGS)

@@ -227,6 +227,18 @@ def test_packed_batches_of_any_shape_have_their_tokens_in_few_rows():
     assert sum(batch.tokens for batch in packed) > 0.9 * sum(batch.inputs.size for batch in packed)
 
 
+def test_short_sentences_are_drawn_more_often_by_an_exponent_below_nought():
+    def write(length: int, label: str, rng: random.Random) -> list[int]:
+        return [BEGIN, *[9] * (length - 2), END]
+
+    examples = [Example(10, "a"), Example(40, "a")]
+    for exponent, share in ((0.0, 0.5), (-1.0, 0.8), (-0.5, 2 / 3)):
+        stream = SentenceStream(examples, write, context=64, label_exponent=1.0, length_exponent=exponent)
+        drawn = [len(sentence) for sentence in stream.draw(random.Random(1), 3000)]
+        assert drawn.count(10) / 3000 == pytest.approx(share, abs=0.03)
+        assert stream.mean_length == pytest.approx(10 * share + 40 * (1 - share))
+
+
 def test_given_weights_stand_for_those_of_labels():
     examples = [example(n) for n in range(3)]
     stream = SentenceStream(examples, write_number, context=64, label_exponent=0.5, weights=[0.0, 3.0, 1.0])
@@ -317,6 +329,7 @@ def test_a_recipe_can_be_a_file_of_ones_own(tmp_path: Path):
         (GOOD + "packed = 1\n", "toy.toml: packed = 1 is no bool"),
         (GOOD + "[network]\nlayers = 0\n", "toy.toml: layers = 0 is too small"),
         (GOOD + "decay_share = -0.1\n", "toy.toml: decay_share = -0.1 is too small"),
+        (GOOD + "length_exponent = -1.5\n", "toy.toml: length_exponent = -1.5 is too small"),
         (
             GOOD + "[network]\nwidth = 30\nheads = 4\n",
             "toy.toml: a width of 30 does not divide into 4 heads of even width, or these into 4 kv_heads",

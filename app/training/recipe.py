@@ -28,6 +28,7 @@ class Recipe:
     """One recipe. `tokens` counts real tokens seen, padding excluded; the learning rate warms up over
     `warmup_tokens`, stays, and falls linearly to zero over the last `decay_share` of the tokens.
 
+    Sentences are drawn by label and by length, as `SentenceStream` says of `label_exponent` and `length_exponent`.
     `anywhere_share` of the sentences begin at any device, in a language that has one beginning to choose.
 
     `packed` fills rows with whole sentences instead of padding rows of similar sentences. `compile` compiles the
@@ -49,6 +50,7 @@ class Recipe:
     gradient_clip: float = 1.0
     ema_tokens: int = 1_000_000
     label_exponent: float = 0.5
+    length_exponent: float = 0.0
     held_out_share: float = HELD_OUT_SHARE
     anywhere_share: float = 0.0
     seed: int = 1
@@ -98,6 +100,9 @@ _TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 #: Sizes and counts that must be 1 at least; other numbers may be 0.
 _POSITIVE = ("tokens", "batch_tokens", "context", "ema_tokens", "width", "layers", "heads", "kv_heads", "mlp_width")
 
+#: Exponents that may be below 0, down to -1.
+_SIGNED = ("length_exponent",)
+
 
 def _check_values(where: str, table: dict[str, Any], recipe: type[Recipe | NetworkShape]) -> None:
     """Every key is one of the recipe's and has a value of its type and range, else InvalidRequest."""
@@ -107,5 +112,6 @@ def _check_values(where: str, table: dict[str, Any], recipe: type[Recipe | Netwo
             raise InvalidRequest(f"{where}: unknown key {key!r}")
         if type(value) not in _TYPES[known[key]]:
             raise InvalidRequest(f"{where}: {key} = {value!r} is no {known[key]}")
-        if isinstance(value, int | float) and value < (key in _POSITIVE):
+        least = -1 if key in _SIGNED else int(key in _POSITIVE)
+        if isinstance(value, int | float) and value < least:
             raise InvalidRequest(f"{where}: {key} = {value!r} is too small")

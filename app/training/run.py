@@ -86,7 +86,13 @@ def train(
     language = prepared.language
     seen, unseen = (prepared.side(is_held_out=is_held_out) for is_held_out in (False, True))
     stream, checks = (
-        SentenceStream(side, encode, context=recipe.context, label_exponent=recipe.label_exponent)
+        SentenceStream(
+            side,
+            encode,
+            context=recipe.context,
+            label_exponent=recipe.label_exponent,
+            length_exponent=recipe.length_exponent,
+        )
         for side, encode in ((seen, _encoder(recipe, language)), (unseen, language.encode))
     )
     if not stream.rows:

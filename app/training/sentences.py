@@ -85,6 +85,9 @@ class SentenceStream(Generic[Circuit]):
     """Draws examples by weight and writes them. Where no weights are given, a label's share of the draws is its size
     to the power of `label_exponent`.
 
+    Beside that an example is drawn in proportion to its length in tokens to the power of `length_exponent`: below 0, a
+    batch holds more sentences, and their heads are learnt sooner.
+
     Examples that the language cannot write, or that are longer than the context, are left out and counted. `rows` are
     the places of the others in `examples` as given.
     """
@@ -97,6 +100,7 @@ class SentenceStream(Generic[Circuit]):
         context: int,
         label_exponent: float,
         weights: Sequence[float] | None = None,
+        length_exponent: float = 0.0,
     ) -> None:
         self._all = examples
         self._encode = encode
@@ -109,6 +113,9 @@ class SentenceStream(Generic[Circuit]):
             self._weights = [sizes[examples[n].label] ** (label_exponent - 1.0) for n in self.rows]
         else:
             self._weights = [weights[n] for n in self.rows]
+        self._weights = [
+            weight * lengths[n] ** length_exponent for n, weight in zip(self.rows, self._weights, strict=True)
+        ]
         self._row_width = -(-max((lengths[n] - 1 for n in self.rows), default=1) // _LENGTH_STEP) * _LENGTH_STEP
         total = sum(weight * lengths[n] for n, weight in zip(self.rows, self._weights, strict=True))
         self.mean_length = total / max(sum(self._weights), 1e-9)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.reward.judge import CircuitFacts, JudgedSample, Sample
+from app.simulation_corpus.journal import Journal, read_journal
 
 #: The file that a run is known by.
 STATE_NAME = "reward.json"
@@ -34,18 +35,13 @@ class RoundJournal:
         return self._path.is_file()
 
     def begin(self) -> list[Sample]:
-        """What was scored before; a line that was cut off is gone, and `append` may be called."""
-        self._partial.touch()
-        text = self._partial.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
-            os.truncate(self._partial, len(whole))
-        return [_sample(json.loads(line)) for line in whole.splitlines()]
+        """What was scored before; a line that was cut off does not count."""
+        return [_sample(row) for row in read_journal(self._partial)]
 
     def append(self, sample: Sample) -> None:
         """The sample is in the journal."""
-        with self._partial.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_sample_json(sample)) + "\n")
+        with Journal(self._partial) as journal:
+            journal.add(_sample_json(sample))
 
     def finish(self, judged: Iterable[JudgedSample]) -> None:
         """The round is complete, with these samples."""

@@ -16,7 +16,7 @@ from app.analog.netlist import Device
 from app.errors import SimulatorFailure, UnknownName
 from app.simulators.processes import WorkerPool
 from app.technologies._base import Technology, technologies
-from app.technologies._gmid import DESCRIPTOR_SIZE, KINDS, GmIdTables, gmid_tables, reference_width_m
+from app.technologies._gmid import DESCRIPTOR_SHARES, DESCRIPTOR_SIZE, KINDS, GmIdTables, gmid_tables, reference_width_m
 
 pytestmark = pytest.mark.simulator
 
@@ -188,6 +188,26 @@ def test_the_descriptor_has_one_size_and_plain_numbers(technology: Technology, t
     assert np.abs(vector).max() < 5
     assert vector[0] == pytest.approx(math.log10(technology.supply_v))
     np.testing.assert_array_equal(vector, tables.descriptor())
+
+
+def test_inversion_levels_are_the_points_at_shares_of_the_highest_gm_over_id(
+    technology: Technology, tables: GmIdTables
+) -> None:
+    for kind in KINDS:
+        levels = tables.inversion_levels(kind)
+        assert levels.shape == (len(tables.lengths_m), len(DESCRIPTOR_SHARES), 6)
+        for place in (0, -1):
+            length_m, vds_v = float(tables.lengths_m[place]), technology.supply_v / 2
+            highest = tables.highest_gm_over_id(kind, length_m, vds_v)
+            for share, (current, gm_over_id, gate_v, gain, speed, capacitance) in zip(
+                DESCRIPTOR_SHARES, levels[place], strict=True
+            ):
+                point = tables.at_gm_over_id(kind, share * highest, length_m, vds_v)
+                assert (gm_over_id, gate_v) == (point.gm_over_id, point.vgs_v)
+                assert 10**current == pytest.approx(point.id_per_width_a_per_m)
+                assert 10**gain == pytest.approx(point.gm_over_gds)
+                assert 10**speed == pytest.approx(point.ft_hz)
+                assert 10**capacitance == pytest.approx(point.cgg_per_width_f_per_m)
 
 
 def test_a_sweep_that_fails_says_which_and_why(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import PackageMissing, SimulatorFailure, UnknownName
-from app.evaluation.statistics import ROUNDS
 from app.quantum.coupling import CouplingName, coupling_map
 from app.quantum.gates import GATES
 from app.quantum.program import QuantumProgram
 from app.quantum.qasm import write_qasm2
 from app.simulation_corpus.journal import Journal, read_journal
 from app.simulators.processes import ProcessLimits, WorkerPool
+from app.statistics import ROUNDS
 
 #: Sides that are compared, the real programs among them.
 REAL: Final = "real"

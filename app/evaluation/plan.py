@@ -17,7 +17,7 @@ from app.analog.dataset import DatasetCircuit
 from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.netlist import Netlist
 from app.analog.rewiring import rewired
-from app.evaluation.statistics import apportion
+from app.statistics import apportion
 from app.testbenches._function import testbenches_for
 from app.validators.ladder import Rung
 

@@ -28,10 +28,10 @@ from app.evaluation.quantum_comparisons import (
 from app.evaluation.quantum_harness import Case, ProgramRecord, QuantumHarness
 from app.evaluation.quantum_plan import GIVEN, Item, Length, QuantumPlan, Side
 from app.evaluation.quantum_report import members_of, quantum_report
-from app.evaluation.statistics import quantile
 from app.quantum.program import QuantumProgram
 from app.quantum.qasm import parse_qasm2
 from app.requests import QuantumGenerateRequest
+from app.statistics import quantile
 from app.workshop import Row, Workshop
 
 _KIND = "quantum.generate"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from app.evaluation.quantum_harness import ProgramRecord
-from app.evaluation.statistics import area, distance, share
 from app.measures.family_reader import FamilyReader
 from app.measures.quantum_features import STRUCTURE, features, statement_rows, table
 from app.measures.two_samples import FOLDS, boosting_scores, sequence_scores
 from app.quantum.program import QuantumProgram
+from app.statistics import area, distance, share
 
 #: Seeds of the classifiers over numbers; each classifier over statements is trained once, as it takes longer.
 CLASSIFIER_SEEDS = (0, 1, 2)

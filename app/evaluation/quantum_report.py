@@ -12,8 +12,8 @@ from typing import Any
 from app.evaluation.notes import Key
 from app.evaluation.quantum_harness import ProgramRecord
 from app.evaluation.quantum_plan import GIVEN, SAMPLED, QuantumPlan
-from app.evaluation.statistics import deciles, median, share
 from app.measures.quantum_copies import NEAR
+from app.statistics import deciles, median, share
 
 Value = Callable[[ProgramRecord], float | None]
 

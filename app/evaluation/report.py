@@ -14,7 +14,7 @@ from app.analog.kinds import CIRCUIT_TYPES
 from app.evaluation.harness import Record
 from app.evaluation.notes import Key
 from app.evaluation.plan import GIVEN, AnalogPlan, sample_number
-from app.evaluation.statistics import deciles, median, share
+from app.statistics import deciles, median, share
 from app.testbenches._function import testbenches_for
 
 #: A circuit this similar to a training circuit, or more, does not count as novel.

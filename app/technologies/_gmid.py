@@ -195,6 +195,29 @@ class GmIdTables:
                     ]
         return np.array(numbers)
 
+    def inversion_levels(self, kind: str) -> Array:
+        """What a transistor of every length of the tables does at fixed inversion levels. Raises UnknownName.
+
+        Length x `DESCRIPTOR_SHARES` of the highest gm/Id there x six numbers, with half the supply between drain and
+        source and the bulk at the source: log10 of Id/W in A/m, gm/Id in 1/V, Vgs in V, then log10 of gm/gds, of fT in
+        Hz and of the gate capacitance per width in F/m. All of them are nearly straight over log10 of the length.
+        """
+        vds_v = self.supply_v / 2
+        numbers = []
+        for length_m in self.lengths_m:
+            highest = self.highest_gm_over_id(kind, length_m, vds_v)
+            for share in DESCRIPTOR_SHARES:
+                point = self.at_gm_over_id(kind, share * highest, length_m, vds_v)
+                numbers += [
+                    math.log10(point.id_per_width_a_per_m),
+                    point.gm_over_id,
+                    point.vgs_v,
+                    math.log10(point.gm_over_gds),
+                    math.log10(point.ft_hz),
+                    math.log10(point.cgg_per_width_f_per_m),
+                ]
+        return np.array(numbers).reshape(len(self.lengths_m), len(DESCRIPTOR_SHARES), 6)
+
 
 #: Numbers in `GmIdTables.descriptor`.
 DESCRIPTOR_SIZE = 2 + len(KINDS) * len(DESCRIPTOR_LENGTHS) * len(DESCRIPTOR_SHARES) * 5

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.analog.kinds import CIRCUIT_TYPES
-from app.evaluation.statistics import apportion, area, deciles, distance, median, quantile, share, wilson
+from app.statistics import apportion, area, deciles, distance, median, quantile, share, wilson
 
 
 # Newcombe, Two-sided confidence intervals for the single proportion (1998), Table I, method 3.

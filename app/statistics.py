@@ -113,7 +113,7 @@ def area(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> di
     """
     rounds, means = np.zeros(ROUNDS), []
     for number, (first, second) in enumerate(pairs):
-        ours, theirs = _drawn(first.shape[1], _SEED), _drawn(second.shape[1], _SEED + 1 + number)
+        ours, theirs = drawn(first.shape[1], _SEED), drawn(second.shape[1], _SEED + 1 + number)
         for low, high in zip(first, second, strict=True):
             means.append(_area(low, high, np.ones((1, len(low))), np.ones((1, len(high))))[0])
             rounds += _area(low, high, ours, theirs)
@@ -133,7 +133,7 @@ def distance(values: Sequence[float], reference: Sequence[float]) -> dict[str, A
     apart = np.zeros((ROUNDS + 1, len(points)))
     for sign, own, seed in ((1, first, _SEED), (-1, second, _SEED + 1)):
         places = np.searchsorted(points, own)
-        counts = np.concatenate([np.ones((1, len(own))), _drawn(len(own), seed)])
+        counts = np.concatenate([np.ones((1, len(own))), drawn(len(own), seed)])
         masses = np.zeros((len(counts), len(points)))
         np.add.at(masses.T, places, counts.T)
         apart += sign * np.cumsum(masses, axis=1) / len(own)
@@ -147,13 +147,19 @@ def distance(values: Sequence[float], reference: Sequence[float]) -> dict[str, A
     return figure | {"ks": told["ks"], "ks_low": told["low"], "ks_high": told["high"]}
 
 
-def _interval(value: float, drawn: NDArray[np.float64], name: str) -> dict[str, Any]:
-    low, high = np.percentile(drawn, _TAILS)
-    return {name: round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+def ends(figures: NDArray[np.float64]) -> tuple[float, float]:
+    """The interval that holds the middle 95 % of what a figure was over the rounds."""
+    low, high = np.percentile(figures, _TAILS)
+    return float(low), float(high)
 
 
-def _drawn(count: int, seed: int) -> NDArray[np.int64]:
-    """How often each of so many circuits is drawn, [ROUNDS, circuit]."""
+def _interval(value: float, figures: NDArray[np.float64], name: str) -> dict[str, Any]:
+    low, high = ends(figures)
+    return {name: round(value, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def drawn(count: int, seed: int = _SEED) -> NDArray[np.int64]:
+    """How often each of so many circuits (or groups of rows) is drawn, [ROUNDS, circuit]."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(count, np.full(count, 1 / count), size=ROUNDS)
 

@@ -1,0 +1,331 @@
+"""Direct voltages and currents of a batch of designs: Newton's method in bounded steps, gmin stepping where it strays.
+
+What is common to all designs of a circuit is done once: the order of pivots (`elimination`), and which nodes sources
+hold, so that they are no unknowns.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.table_simulator.elimination import Elimination, Place
+from app.table_simulator.expressions import Number
+from app.table_simulator.linearised import (
+    beyond_reach,
+    junction_flows,
+    rows_of,
+    sloped,
+    terminal_voltages,
+    typical_number,
+    typical_system,
+)
+from app.table_simulator.network import Network, System
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: A node that a step moves less than this is where it belongs.
+_CLOSE_V = 1e-7
+
+#: The farthest that a step takes a node, and how many steps there are: at first, and where that was too bold.
+_FARTHEST_V, _STEPS = 0.3, 25
+_CAREFUL_V, _CAREFUL_STEPS = 0.05, 150
+
+#: Ways of searching: in bold or in small steps from where it starts, with fading leaks, in small steps from elsewhere.
+Way = Literal["quick", "careful", "leaking", "elsewhere"]
+WAYS: tuple[Way, ...] = ("quick", "careful", "leaking", "elsewhere", "elsewhere", "elsewhere")
+
+#: Of gmin stepping: the most steps, the first leak and what counts as none, by how much it fades at most and at least.
+_LEAK_STEPS, _FIRST_S, _NONE_S, _PACE, _SLOWEST = 300, 1e-1, 1e-13, 10.0, 1.02
+
+#: How still a node stands before the leak fades further; the most steps that this may take, and what is quick.
+_NEAR_V, _TRIES, _QUICK = 1e-3, 12, 5
+
+#: Conductance of every channel where a search starts.
+_STARTING_S = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class OperatingPoints:
+    """Unknowns x design with a last row of zeros for the ground, and which designs have an operating point."""
+
+    network: Network
+    unknowns: Array
+    converged: Mask
+
+    def voltage(self, node: str) -> Array:
+        """The voltage of a node over the designs."""
+        return np.asarray(self.unknowns[self.network.index[node]])
+
+    def current(self, source: str) -> Array:
+        """The current through a source, from its first net to its second."""
+        return np.asarray(self.unknowns[self.network.branch(source)])
+
+    def take(self, designs: NDArray[np.intp]) -> OperatingPoints:
+        """Only these designs."""
+        return OperatingPoints(self.network, self.unknowns[:, designs], self.converged[designs])
+
+    def spread(self, designs: NDArray[np.intp], count: int) -> OperatingPoints:
+        """The same among `count` designs, of which these are the ones; the others have no operating point."""
+        unknowns, converged = np.zeros((len(self.unknowns), count)), np.zeros(count, dtype=np.bool_)
+        unknowns[:, designs], converged[designs] = self.unknowns, self.converged
+        return OperatingPoints(self.network, unknowns, converged)
+
+
+@dataclass(frozen=True, eq=False)
+class _Leak:
+    """A conductance by design from every one of some nodes to where `anchor` (unknowns x design) has it."""
+
+    conductance: Array
+    anchor: Array
+    nodes: Collection[int]
+
+
+class OperatingPointSolver:
+    """Finds operating points of one network."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._fixed = {each.node for each in network.held} | {network.branch(each.source) for each in network.held}
+        self._free = [row for row in range(len(network.names)) if row not in self._fixed]
+        self._free_nodes = [row for row in self._free if row < network.node_count]
+        self._order: Elimination | None = None
+        self._starting_order: Elimination | None = None
+
+    def start(self, system: System, guesses: Mapping[int, Number]) -> Array:
+        """Where a search starts: every channel a resistor, nodes of `guesses` near to what these say."""
+        network = self.network
+        entries, side = dict(system.linear), system.side(system.levels)
+        ends = [(int(nodes[0]), int(nodes[2])) for nodes in network.terminals]
+        ends += [
+            (network.index[each.nodes[0]], network.index[each.nodes[-1]])
+            for each in (*network.behavioural, *network.junctions)
+            if each.letter != "bv"
+        ]
+        for first, second in ends:
+            _conduct(entries, first, second, _STARTING_S)
+        for node, level in guesses.items():
+            entries[node, node] = entries[node, node] + 1.0
+            side[node] = side.get(node, 0.0) + level
+        if self._starting_order is None:
+            typical = {place: typical_number(entry, _STARTING_S, place) for place, entry in entries.items()}
+            self._starting_order = Elimination.plan(typical, entries)
+        found = self._starting_order.solve(entries, [side])[0]
+        rows = [np.broadcast_to(np.asarray(found[row], dtype=np.float64), (system.count,)) for row in sorted(found)]
+        return np.stack([*rows, np.zeros(system.count)])
+
+    def solve(
+        self, system: System, start: Array, ways: Sequence[Way] = WAYS, anchored: Collection[int] = ()
+    ) -> OperatingPoints:
+        """The operating points of all designs, looked for from `start` (as `OperatingPoints.unknowns`).
+
+        Args:
+            system: What is solved.
+            start: Where the search starts.
+            ways: Ways of searching, each for the designs that those before it did not solve.
+            anchored: The nodes that leaks hold where they start; every node by default.
+        """
+        if self._order is None:
+            self._order = Elimination.plan(typical_system(system, self._fixed), system.linear)
+        first = np.nan_to_num(start)
+        self._hold(system, first)
+        found = first.copy()
+        left = np.arange(system.count)
+        for number, way in enumerate(ways):
+            part, those = first[:, left], system if len(left) == system.count else system.take(left)
+            if way == "leaking":
+                is_solved = self._leak(those, part, anchored or self._free_nodes)
+            elif way == "quick":
+                is_solved = self._newton(those, part, _FARTHEST_V, _STEPS)
+            else:
+                if way == "elsewhere":
+                    self._scatter(part, number)
+                is_solved = self._newton(those, part, _CAREFUL_V, _CAREFUL_STEPS)
+            found[:, left] = part
+            left = left[~is_solved]
+            if not left.size:
+                break
+        converged = np.all(np.isfinite(found), axis=0)
+        converged[left] = False
+        self._add_branch_currents(system, found)
+        return OperatingPoints(self.network, found, converged)
+
+    def _scatter(self, unknowns: Array, seed: int) -> None:
+        """Free nodes are anywhere between the levels that sources hold; the same place for every design."""
+        levels = unknowns[[each.node for each in self.network.held]]
+        low, high = levels.min(axis=0, initial=0.0), levels.max(axis=0, initial=0.0)
+        shares = np.random.default_rng(seed).uniform(size=(len(self._free_nodes), 1))
+        unknowns[self._free_nodes] = low + shares * (high - low)
+
+    def _newton(self, system: System, found: Array, reach_v: float, steps: int) -> Mask:
+        """Newton's method alone; `found` ends where it does. True for designs that stand still."""
+        converged = np.zeros(system.count, dtype=np.bool_)
+        active, part, unknowns = np.arange(system.count), system, found.copy()
+        for _ in range(steps):
+            still = self._move(part, unknowns, reach_v) < _CLOSE_V
+            converged[active[still]] = True
+            if still.all():
+                break
+            if np.count_nonzero(still) > len(active) // 4:
+                found[:, active] = unknowns
+                keep = np.flatnonzero(~still)
+                active, part, unknowns = active[keep], part.take(keep), unknowns[:, keep]
+        found[:, active] = unknowns
+        return converged
+
+    def _leak(self, system: System, found: Array, anchored: Collection[int]) -> Mask:
+        """Gmin stepping: `found` ends where fading leaks of nodes to it lead. True where that is an operating point.
+
+        Every design fades at its own pace: after a quick success faster, after a failure slower, from where it was.
+        """
+        count, anchor = system.count, found.copy()
+        leak, pace = np.full(count, _FIRST_S), np.full(count, _PACE)
+        safe, safe_leak, tries = found.copy(), leak * _PACE, np.zeros(count, dtype=np.int64)
+        ended, lost = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
+        for _ in range(_LEAK_STEPS):
+            moved = self._move(system, found, _FARTHEST_V, _Leak(leak, anchor, anchored), ~ended)
+            tries += 1
+            settled = ~ended & (moved < np.where(leak > 0, _NEAR_V, _CLOSE_V))
+            ended |= settled & (leak == 0.0)
+            stuck = ~ended & ~settled & (tries >= _TRIES)
+            lost |= stuck & (pace < _SLOWEST)
+            ended |= lost
+            if ended.all():
+                break
+            safe[:, settled], safe_leak[settled] = found[:, settled], leak[settled]
+            found[:, stuck] = safe[:, stuck]
+            pace = np.where(settled & (tries <= _QUICK), pace * pace, np.where(stuck, np.sqrt(pace), pace))
+            pace = np.minimum(pace, _PACE)
+            leak = np.where(settled | stuck, safe_leak / pace, leak)
+            leak = np.where(leak < _NONE_S, 0.0, leak)
+            tries[settled | stuck] = 0
+        return ended & ~lost
+
+    def _move(
+        self,
+        system: System,
+        unknowns: Array,
+        reach_v: float,
+        leak: _Leak | None = None,
+        where: Mask | None = None,
+    ) -> Array:
+        """The unknowns are a step of Newton's method further; how far a node wanted to go, in volts.
+
+        No node goes farther than `reach_v`, and only designs of `where` move.
+        """
+        assert self._order is not None, "solve plans first"
+        rest, entries = self._linearised(system, unknowns)
+        if leak is not None:
+            for row in leak.nodes:
+                rest[row] = rest[row] + leak.conductance * (unknowns[row] - leak.anchor[row])
+                entries[row, row] = entries[row, row] + leak.conductance
+        side = {row: -rest[row] for row in self._free}
+        with np.errstate(all="ignore"):
+            step = self._order.solve(entries, [side])[0]
+        farthest = np.zeros(system.count)
+        for row in self._free:
+            change = np.broadcast_to(np.asarray(step[row], dtype=np.float64), farthest.shape)
+            if row < self.network.node_count:
+                np.fmax(farthest, np.where(np.isfinite(change), np.abs(change), np.inf), out=farthest)
+                change = np.clip(change, -reach_v, reach_v)
+            change = np.nan_to_num(change, nan=0.0, posinf=0.0, neginf=0.0)
+            unknowns[row] += change if where is None else np.where(where, change, 0.0)
+        return farthest
+
+    def _linearised(self, system: System, unknowns: Array) -> tuple[dict[int, Number], dict[Place, Number]]:
+        """What is left over in every equation, and its slopes among the free unknowns."""
+        rest: dict[int, Number] = defaultdict(float)
+        for row, level in system.side(system.levels).items():
+            rest[row] = -level
+        entries: dict[Place, Number] = {}
+        for (row, column), value in system.linear.items():
+            rest[row] = rest[row] + value * unknowns[column]
+            if row not in self._fixed and column not in self._fixed:
+                entries[row, column] = value
+        self._add_transistors(system, unknowns, rest, entries)
+        self._add_behavioural(system, unknowns, rest, entries)
+        for nodes, found in junction_flows(system, unknowns):
+            for first, row in enumerate(nodes):
+                if row >= 0:
+                    rest[row] = rest[row] + found.currents[first]
+                for second, column in enumerate(nodes):
+                    if row >= 0 and column >= 0 and row not in self._fixed and column not in self._fixed:
+                        entries[row, column] = entries.get((row, column), 0.0) + found.slopes[first][second]
+        for row, (current, slope) in beyond_reach(system, unknowns).items():
+            rest[row] = rest[row] + current
+            if row not in self._fixed:
+                entries[row, row] = entries[row, row] + slope
+        return rest, entries
+
+    def _add_transistors(
+        self, system: System, unknowns: Array, rest: dict[int, Number], entries: dict[Place, Number]
+    ) -> None:
+        if system.mos is None:
+            return
+        found = system.mos.currents(*terminal_voltages(system, unknowns))
+        source = -(found.drain + found.bulk)
+        for number, (drain, _, low, bulk) in enumerate(self.network.terminals.tolist()):
+            for row, current in ((drain, found.drain), (low, source), (bulk, found.bulk)):
+                if row >= 0:
+                    rest[row] = rest[row] + current[number]
+        for place, parts in self._stamps.items():
+            value = entries.get(place, 0.0)
+            for sign, is_bulk, terminal, number in parts:
+                slope = (found.bulk_slopes if is_bulk else found.drain_slopes)[terminal][number]
+                value = value + slope if sign > 0 else value - slope
+            entries[place] = value
+
+    def _add_behavioural(
+        self, system: System, unknowns: Array, rest: dict[int, Number], entries: dict[Place, Number]
+    ) -> None:
+        for element in self.network.behavioural:
+            found = sloped(system, element, unknowns, is_search=element.letter == "bv")
+            for row, sign in rows_of(self.network, element):
+                rest[row] = rest[row] + sign * found.value
+                for node, slope in found.slopes.items():
+                    column = self.network.index[node]
+                    if column >= 0 and row not in self._fixed and column not in self._fixed:
+                        entries[row, column] = entries.get((row, column), 0.0) + sign * slope
+
+    @cached_property
+    def _stamps(self) -> Mapping[Place, list[tuple[float, bool, int, int]]]:
+        """Place -> (sign, whether of the bulk's current, terminal, transistor) of the slopes that it sums."""
+        found: dict[Place, list[tuple[float, bool, int, int]]] = defaultdict(list)
+        for number, nodes in enumerate(self.network.terminals.tolist()):
+            drain, _, low, bulk = nodes
+            rows = ((drain, 1.0, False), (low, -1.0, False), (bulk, 1.0, True), (low, -1.0, True))
+            for terminal, column in enumerate(nodes):
+                for row, sign, is_bulk in rows:
+                    is_there = row >= 0 and column >= 0 and row not in self._fixed and column not in self._fixed
+                    if is_there and not (is_bulk and terminal == 1):
+                        found[row, column].append((sign, is_bulk, terminal, number))
+        return found
+
+    def _hold(self, system: System, unknowns: Array) -> None:
+        """Nodes that sources hold are where these hold them."""
+        for each in self.network.held:
+            unknowns[each.node] = unknowns[each.below] + each.sign * system.levels[each.source]
+
+    def _add_branch_currents(self, system: System, unknowns: Array) -> None:
+        """The currents of the sources that hold nodes are what these nodes lack."""
+        for each in self.network.held:
+            unknowns[self.network.branch(each.source)] = 0.0
+        rest, _ = self._linearised(system, unknowns)
+        for each in reversed(self.network.held):
+            current = -each.sign * rest[each.node]
+            unknowns[self.network.branch(each.source)] = current
+            if each.below >= 0:
+                rest[each.below] = rest[each.below] - each.sign * current
+
+
+def _conduct(entries: dict[Place, Number], first: int, second: int, conductance: float) -> None:
+    for row, column, sign in ((first, first, 1.0), (second, second, 1.0), (first, second, -1.0), (second, first, -1.0)):
+        if row >= 0 and column >= 0:
+            entries[row, column] = entries.get((row, column), 0.0) + sign * conductance

@@ -1,0 +1,234 @@
+"""One setup of a testbench solved for a batch of designs: its runs in their order, as curves. Measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InvalidRequest
+from app.table_simulator.analyses import Alterations, frequencies, swept_levels
+from app.table_simulator.cards import read_cards
+from app.table_simulator.devices import MosLookup
+from app.table_simulator.expressions import Number
+from app.table_simulator.linearised import SmallSignals, small_signals
+from app.table_simulator.network import Network, System
+from app.table_simulator.operating_point import WAYS, OperatingPoints, OperatingPointSolver, Way
+from app.table_simulator.response import ResponseSolver
+from app.testbenches._base import Run, Setup, Waveforms
+from app.testbenches._kick import KICKED
+from app.testbenches._simulator import Bench
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Ways to a point of a sweep: it is near to the one before, or the circuit jumps and little is worth much.
+_NEARBY: tuple[Way, ...] = ("quick", "careful", "leaking")
+
+#: Ways from where a transient starts to where it ends.
+_FROM_THERE: tuple[Way, ...] = ("leaking", "careful", "quick")
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """The vectors of one run, design x point; `scale` has the points of all designs, or those of each."""
+
+    scale: Array
+    vectors: Mapping[str, NDArray[np.float64] | NDArray[np.complex128]]
+    is_there: Mask
+
+    def of(self, design: int) -> Waveforms:
+        """The waveforms of one design."""
+        scale = self.scale if self.scale.ndim == 1 else self.scale[design]
+        return Waveforms(scale, {name: values[design] for name, values in self.vectors.items()})
+
+    def spread(self, designs: NDArray[np.intp], count: int) -> Curves:
+        """The same among `count` designs, of which these are the ones."""
+        if len(designs) == count:
+            return self
+        is_there = np.zeros(count, dtype=np.bool_)
+        is_there[designs] = self.is_there
+        vectors = {name: _placed(values, designs, count) for name, values in self.vectors.items()}
+        return Curves(self.scale if self.scale.ndim == 1 else _placed(self.scale, designs, count), vectors, is_there)
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedPoint:
+    """Operating points with the equations that they solve."""
+
+    system: System
+    points: OperatingPoints
+
+
+class SetupSolver:
+    """Solves the wanted runs of one setup for any number of batches."""
+
+    def __init__(self, bench: Bench, setup: Setup, runs: Sequence[Run]) -> None:
+        self.setup = setup
+        self.runs = tuple(runs)
+        self.network = Network.of(read_cards(bench.deck_template(setup, ()), bench.models))
+        self._points = OperatingPointSolver(self.network)
+        self._response = ResponseSolver(self.network)
+
+    def solve(
+        self, lookup: MosLookup, parameters: Mapping[str, Number], count: int, latest: OperatingPoints | None
+    ) -> tuple[dict[str, Curves], SolvedPoint | None]:
+        """The curves of every run, and the operating point of the run ``op`` where there is one.
+
+        `latest` is where the search starts: operating points of an earlier setup, whose nodes have the same names.
+        """
+        system = self.network.system(parameters, lookup, count)
+        batch = _Batch(self.network, self._points, system, self._start(system, parameters, latest))
+        curves: dict[str, Curves] = {}
+        at_op: SolvedPoint | None = None
+        waiting: list[tuple[Run, _State]] = []
+        state = _State({}, {})
+        for run in self.runs:
+            changes = Alterations.of((command.format(**_braced(parameters)) for command in run.before), parameters)
+            state = _State({**state.levels, **changes.levels}, {**state.amplitudes, **changes.amplitudes})
+            if run.analysis == "ac":
+                waiting.append((run, state))
+            elif run.analysis == "dc":
+                curves[run.name] = batch.swept(run, state, parameters)
+            else:
+                anchored = self.network.guesses(self.network.cards.initial, parameters)
+                found = batch.at(state, tuple(anchored))
+                curves[run.name] = _at_point(run, found.points)
+                at_op = found if run.name != KICKED else at_op
+        for run, state in waiting:
+            if run.name not in curves:
+                alike = [each for each in waiting if each[0].command == run.command and each[1].levels == state.levels]
+                curves |= batch.responses(self._response, alike)
+        return curves, at_op
+
+    def _start(self, system: System, parameters: Mapping[str, Number], latest: OperatingPoints | None) -> Array:
+        cards = self.network.cards
+        guesses = self.network.guesses({**cards.nodesets, **cards.initial}, parameters)
+        found = self._points.start(system, guesses)
+        if latest is not None and not guesses:
+            for name in latest.network.names[: latest.network.node_count]:
+                row = self.network.index.get(name, -1)
+                if row >= 0:
+                    found[row] = np.where(latest.converged, latest.voltage(name), found[row])
+        return found
+
+
+@dataclass(frozen=True)
+class _State:
+    """Levels and amplitudes that ``alter`` commands have set so far."""
+
+    levels: Mapping[str, Number]
+    amplitudes: Mapping[str, Number]
+
+
+@dataclass
+class _Batch:
+    """The designs of one batch on one network."""
+
+    network: Network
+    solver: OperatingPointSolver
+    system: System
+    start: Array
+    _known: list[tuple[Mapping[str, Number], SolvedPoint]] = field(default_factory=list)
+    _small: dict[int, SmallSignals] = field(default_factory=dict)
+
+    def at(self, state: _State, anchored: Collection[int] = ()) -> SolvedPoint:
+        """The operating points with these levels; `anchored` nodes are let go from where they start."""
+        for levels, found in self._known:
+            if levels == state.levels:
+                return found
+        system = self.system.altered(state.levels, {})
+        ways = _FROM_THERE if anchored else WAYS
+        found = SolvedPoint(system, self.solver.solve(system, self.start, ways, anchored))
+        self._known.append((state.levels, found))
+        return found
+
+    def responses(self, solver: ResponseSolver, runs: Sequence[tuple[Run, _State]]) -> dict[str, Curves]:
+        """The curves of AC runs with the same frequencies and levels."""
+        (first, state), *_ = runs
+        at = self.at(state)
+        if id(at) not in self._small:
+            self._small[id(at)] = small_signals(at.system, at.points.unknowns)
+        scale = frequencies(first.command)
+        excitations = [self._amplitudes(each) for _, each in runs]
+        wanted = {vector: _rows(self.network, vector) for run, _ in runs for vector in run.vectors}
+        rows = dict.fromkeys(row for pair in wanted.values() for row in pair if row >= 0)
+        solved = solver.solve(at.system, self._small[id(at)], scale, excitations, tuple(rows))
+        curves = {}
+        for (run, _), values in zip(runs, solved, strict=True):
+            vectors = {vector: _difference(values, wanted[vector]) for vector in run.vectors}
+            is_finite = np.all([np.isfinite(values).all(axis=1) for values in vectors.values()], axis=0)
+            curves[run.name] = Curves(scale, vectors, at.points.converged & is_finite)
+        return curves
+
+    def _amplitudes(self, state: _State) -> dict[str, Number]:
+        every = {**self.system.amplitudes, **state.amplitudes}
+        return {name: value for name, value in every.items() if isinstance(value, np.ndarray) or value != 0.0}
+
+    def swept(self, run: Run, state: _State, parameters: Mapping[str, Number]) -> Curves:
+        """The curves of a sweep: every point is looked for from where the two before it lead."""
+        source, levels = swept_levels(run.command.format(**_braced(parameters)), parameters, self.system.count)
+        found = np.full((levels.shape[1], *self.start.shape), np.nan)
+        active = np.arange(self.system.count)
+        for point in range(levels.shape[1]):
+            start = self.start[:, active] if point == 0 else found[point - 1][:, active]
+            if point > 1:
+                start = 2 * start - found[point - 2][:, active]
+            system = self.system.altered({**state.levels, source: levels[:, point]}, {}).take(active)
+            points = self.solver.solve(system, start, WAYS if point == 0 else _NEARBY)
+            active, solved = active[points.converged], points.unknowns[:, points.converged]
+            found[point][:, active] = solved
+        is_there = np.zeros(self.system.count, dtype=np.bool_)
+        is_there[active] = True
+        vectors = {}
+        for vector in run.vectors:
+            first, second = _rows(self.network, vector)
+            vectors[vector] = (found[:, first] - found[:, second]).T
+        return Curves(levels, vectors, is_there)
+
+
+def _placed(values: NDArray[Any], designs: NDArray[np.intp], count: int) -> NDArray[Any]:
+    found = np.full((count, *values.shape[1:]), np.nan, dtype=values.dtype)
+    found[designs] = values
+    return found
+
+
+def _at_point(run: Run, points: OperatingPoints) -> Curves:
+    vectors = {}
+    for vector in run.vectors:
+        first, second = _rows(points.network, vector)
+        vectors[vector] = (points.unknowns[first] - points.unknowns[second])[:, None]
+    return Curves(np.zeros(1), vectors, points.converged)
+
+
+def _rows(network: Network, vector: str) -> tuple[int, int]:
+    """The unknowns whose difference a vector is: ``v(out)``, ``v(out,low)`` or ``i(v_vdd)``."""
+    what, _, inner = vector.partition("(")
+    names = inner.rstrip(")").split(",")
+    if what == "i":
+        return network.branch(names[0]), -1
+    if what != "v" or any(name not in network.index for name in names):
+        raise InvalidRequest(f"the table simulator knows no vector {vector[:80]!r}")
+    first, second = (*names, "0")[:2]
+    return network.index[first], network.index[second]
+
+
+def _difference(values: Mapping[int, NDArray[np.complex128]], rows: tuple[int, int]) -> NDArray[np.complex128]:
+    first, second = rows
+    return values[first] if second < 0 else values[first] - values[second]
+
+
+def _braced(parameters: Mapping[str, Number]) -> dict[str, _Kept]:
+    """What leaves the parameters of a command as they are, whatever the format that they are to be written in."""
+    return {name: _Kept(name) for name in parameters}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    name: str
+
+    def __format__(self, specification: str) -> str:
+        return f"{{{self.name}}}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.analog.netlist import Device, Netlist
 from app.analog.spice import parse_spice
 from app.errors import InvalidRequest, SimulatorFailure
-from app.table_simulator.analyses import MOST_POINTS, Alterations, frequencies, swept_levels
+from app.table_simulator.analyses import MOST_STEPS, Alterations, frequencies, swept_levels
 from app.table_simulator.cards import read_cards
 from app.table_simulator.device_tables import thermal_voltage
 from app.table_simulator.devices import MosLookup
@@ -259,7 +259,7 @@ def test_a_parameter_without_a_value_is_refused() -> None:
 def test_commands_are_read_with_fewer_points() -> None:
     np.testing.assert_allclose(frequencies("ac lin 3 1 9"), [1, 5, 9])
     scale = frequencies("ac dec 20 10 10g")
-    assert (len(scale), scale[0], scale[-1]) == (9 * MOST_POINTS + 1, 10.0, pytest.approx(1e10))
+    assert (len(scale), scale[0], scale[-1]) == (9 * (MOST_STEPS // 9) + 1, 10.0, pytest.approx(1e10))
     assert len(frequencies("ac dec 5 1 1k")) == 16
     with pytest.raises(InvalidRequest, match="does not understand the command 'ac oct 3 1 10'"):
         frequencies("ac oct 3 1 10")
@@ -378,6 +378,19 @@ def test_no_sizings_have_no_results() -> None:
     found = TableSimulator(EkvTables()).run(bench, [])
     assert found.values.shape == (0, len(found.metrics))
     assert found.undefined == ()
+
+
+def test_a_sizing_that_is_no_number_has_no_results_and_spoils_no_other() -> None:
+    bench = bench_of(OTA, "opamp")
+    simulator = TableSimulator(EkvTables())
+    sizes = drawn(bench, 3)
+    good = simulator.run(bench, sizes)
+    sizes[1, 0] = np.nan
+    found = simulator.run(bench, sizes)
+    assert found.converged.tolist() == [True, False, True]
+    np.testing.assert_array_equal(found.values[[0, 2]], good.values[[0, 2]])
+    assert np.isnan(found.values[1]).all()
+    assert {why.reason for why in found.undefined[1].values()} == {"a size is not a finite number"}
 
 
 def test_only_the_metrics_that_were_asked_for_are_measured() -> None:

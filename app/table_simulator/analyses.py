@@ -17,8 +17,8 @@ from app.units import parse_spice_number
 
 Array = NDArray[np.float64]
 
-#: Points that a decade of a frequency sweep has at most: metrics interpolate over the logarithm of the frequency.
-MOST_POINTS = 10
+#: Steps that a frequency sweep over many decades has at most: metrics interpolate over the logarithm of the frequency.
+MOST_STEPS = 100
 
 _ALTER = re.compile(r"alter (\w+) (acmag|dc)\s*=\s*(\S+)", re.IGNORECASE)
 
@@ -63,15 +63,17 @@ class Alterations:
 
 
 def frequencies(command: str) -> Array:
-    """The frequencies of ``ac dec 20 10 10g`` or ``ac lin 5 1 9`` in hertz, `MOST_POINTS` a decade at most."""
+    """The frequencies of ``ac dec 20 10 10g`` or ``ac lin 5 1 9`` in hertz; `MOST_STEPS` of decades at most."""
     _, kind, points, first, last = command.split()
     low, high, count = parse_spice_number(first), parse_spice_number(last), int(points)
     if kind == "lin":
         return np.linspace(low, high, count)
     if kind != "dec":
         raise InvalidRequest(f"the table simulator does not understand the command {command[:80]!r}")
-    steps = int(np.floor(np.log10(high / low) * min(count, MOST_POINTS) + 1e-6))
-    return np.asarray(low * 10 ** (np.arange(steps + 1) / min(count, MOST_POINTS)), dtype=np.float64)
+    decades = float(np.log10(high / low))
+    density = min(count, max(1, int(MOST_STEPS / decades + 1e-6))) if decades > 0 else count
+    steps = int(np.floor(decades * density + 1e-6))
+    return np.asarray(low * 10 ** (np.arange(steps + 1) / density), dtype=np.float64)
 
 
 def swept_levels(command: str, parameters: Mapping[str, Number], count: int) -> tuple[str, Array]:

@@ -40,6 +40,9 @@ VERSION = 1
 
 KINDS = ("nmos", "pmos")
 
+#: Corners whose tables stay in memory, about 20 megabytes each.
+MOST_KEPT = 16
+
 #: Capacitances that leave nothing open: ``cdg`` is the charge at the drain over the voltage of the gate. Rows and
 #: columns of the whole matrix sum to zero, so the source's follow.
 CAPACITANCES = ("cgg", "cgd", "cgb", "cdg", "cdd", "cdb", "cbg", "cbd", "cbb")
@@ -106,7 +109,7 @@ class DeviceTables:
 
 @dataclass
 class DeviceTableSource:
-    """Tables by technology, process corner and temperature, each extracted or read once. Thread-safe.
+    """Tables by technology, process corner and temperature; those that were asked for last stay loaded. Thread-safe.
 
     `pool` are ngspice workers for what the cache in `folder` (``device_tables`` in the user's data folder by default)
     does not hold; without a pool the cache has to.
@@ -121,9 +124,13 @@ class DeviceTableSource:
         """As `device_tables`; raises Unavailable where there is neither a file nor a pool."""
         key = (f"{technology.name} {technology.device_models(process).card_hash}", process, celsius)
         with self._lock:
-            if key not in self._known:
-                self._known[key] = device_tables(technology, self.pool, process, celsius, folder=self.folder)
-            return self._known[key]
+            found = self._known.pop(key, None)
+            if found is None:
+                found = device_tables(technology, self.pool, process, celsius, folder=self.folder)
+            self._known[key] = found
+            if len(self._known) > MOST_KEPT:
+                del self._known[next(iter(self._known))]
+            return found
 
 
 def device_tables(

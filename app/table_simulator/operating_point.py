@@ -32,11 +32,11 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: A node that a step moves less than this is where it belongs.
-_CLOSE_V = 1e-7
+_CLOSE_V = 1e-6
 
 #: The farthest that a step takes a node, and how many steps there are: at first, and where that was too bold.
 _FARTHEST_V, _STEPS = 0.3, 25
-_CAREFUL_V, _CAREFUL_STEPS = 0.05, 150
+_CAREFUL_V, _CAREFUL_STEPS = 0.1, 80
 
 #: Ways of searching: in bold or in small steps from where it starts, with fading leaks, in small steps from elsewhere.
 Way = Literal["quick", "careful", "leaking", "elsewhere"]

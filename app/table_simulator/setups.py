@@ -85,10 +85,9 @@ class SetupSolver:
         curves: dict[str, Curves] = {}
         at_op: SolvedPoint | None = None
         waiting: list[tuple[Run, _State]] = []
-        state = _State({}, {})
+        state = _State((), {}, {})
         for run in self.runs:
-            changes = Alterations.of((command.format(**_braced(parameters)) for command in run.before), parameters)
-            state = _State({**state.levels, **changes.levels}, {**state.amplitudes, **changes.amplitudes})
+            state = state.after(run, parameters)
             if run.analysis == "ac":
                 waiting.append((run, state))
             elif run.analysis == "dc":
@@ -100,7 +99,7 @@ class SetupSolver:
                 at_op = found if run.name != KICKED else at_op
         for run, state in waiting:
             if run.name not in curves:
-                alike = [each for each in waiting if each[0].command == run.command and each[1].levels == state.levels]
+                alike = [each for each in waiting if each[0].command == run.command and each[1].direct == state.direct]
                 curves |= batch.responses(self._response, alike)
         return curves, at_op
 
@@ -118,10 +117,21 @@ class SetupSolver:
 
 @dataclass(frozen=True)
 class _State:
-    """Levels and amplitudes that ``alter`` commands have set so far."""
+    """Levels and amplitudes that ``alter`` commands have set so far; `direct` are the commands that set levels."""
 
+    direct: tuple[str, ...]
     levels: Mapping[str, Number]
     amplitudes: Mapping[str, Number]
+
+    def after(self, run: Run, parameters: Mapping[str, Number]) -> _State:
+        """The state that a run finds."""
+        commands = [command.format(**_braced(parameters)) for command in run.before]
+        changes = Alterations.of(commands, parameters)
+        return _State(
+            (*self.direct, *(command for command in commands if "acmag" not in command.lower())),
+            {**self.levels, **changes.levels},
+            {**self.amplitudes, **changes.amplitudes},
+        )
 
 
 @dataclass
@@ -132,31 +142,29 @@ class _Batch:
     solver: OperatingPointSolver
     system: System
     start: Array
-    _known: list[tuple[Mapping[str, Number], SolvedPoint]] = field(default_factory=list)
-    _small: dict[int, SmallSignals] = field(default_factory=dict)
+    _known: dict[tuple[str, ...], SolvedPoint] = field(default_factory=dict)
+    _small: dict[tuple[str, ...], SmallSignals] = field(default_factory=dict)
 
     def at(self, state: _State, anchored: Collection[int] = ()) -> SolvedPoint:
         """The operating points with these levels; `anchored` nodes are let go from where they start."""
-        for levels, found in self._known:
-            if levels == state.levels:
-                return found
-        system = self.system.altered(state.levels, {})
-        ways = _FROM_THERE if anchored else WAYS
-        found = SolvedPoint(system, self.solver.solve(system, self.start, ways, anchored))
-        self._known.append((state.levels, found))
-        return found
+        if state.direct not in self._known:
+            system = self.system.altered(state.levels, {})
+            ways = _FROM_THERE if anchored else WAYS
+            found = SolvedPoint(system, self.solver.solve(system, self.start, ways, anchored))
+            self._known[state.direct] = found
+        return self._known[state.direct]
 
     def responses(self, solver: ResponseSolver, runs: Sequence[tuple[Run, _State]]) -> dict[str, Curves]:
         """The curves of AC runs with the same frequencies and levels."""
         (first, state), *_ = runs
         at = self.at(state)
-        if id(at) not in self._small:
-            self._small[id(at)] = small_signals(at.system, at.points.unknowns)
+        if state.direct not in self._small:
+            self._small[state.direct] = small_signals(at.system, at.points.unknowns)
         scale = frequencies(first.command)
         excitations = [self._amplitudes(each) for _, each in runs]
         wanted = {vector: _rows(self.network, vector) for run, _ in runs for vector in run.vectors}
         rows = dict.fromkeys(row for pair in wanted.values() for row in pair if row >= 0)
-        solved = solver.solve(at.system, self._small[id(at)], scale, excitations, tuple(rows))
+        solved = solver.solve(at.system, self._small[state.direct], scale, excitations, tuple(rows))
         curves = {}
         for (run, _), values in zip(runs, solved, strict=True):
             vectors = {vector: _difference(values, wanted[vector]) for vector in run.vectors}
@@ -177,7 +185,8 @@ class _Batch:
             start = self.start[:, active] if point == 0 else found[point - 1][:, active]
             if point > 1:
                 start = 2 * start - found[point - 2][:, active]
-            system = self.system.altered({**state.levels, source: levels[:, point]}, {}).take(active)
+            system = self.system.altered({**state.levels, source: levels[:, point]}, {})
+            system = system if len(active) == system.count else system.take(active)
             points = self.solver.solve(system, start, WAYS if point == 0 else _NEARBY)
             active, solved = active[points.converged], points.unknowns[:, points.converged]
             found[point][:, active] = solved

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from app.errors import InvalidRequest
 from app.table_simulator.analyses import handed_on, is_solved
-from app.table_simulator.device_tables import DeviceTables
+from app.table_simulator.device_tables import MOST_KEPT, DeviceTables
 from app.table_simulator.devices import DEVICE_FACTS, MosLookup
 from app.table_simulator.expressions import Number
 from app.table_simulator.linearised import small_signals
@@ -35,6 +35,7 @@ Mask = NDArray[np.bool_]
 _AT_ONCE = 1024
 
 _NO_POINT = Undefined("the table simulator finds no operating point", "simulator")
+_NO_SIZE = Undefined("a size is not a finite number", "simulator")
 
 
 class TableProvider(Protocol):
@@ -88,6 +89,8 @@ class TableSimulator:
             vectors: Design x variable, SI units.
             metrics: Some of `metrics_of`; all of them by default.
 
+        A sizing that holds a number which is not finite has no results.
+
         Raises:
             InvalidRequest: the circuit has elements without equations here, or a metric that cannot be had is named.
             Unavailable: there are no tables for the bench's technology and corner.
@@ -101,14 +104,20 @@ class TableSimulator:
         chosen = tuple(metric for name, metric in known.items() if metrics is None or name in metrics)
         setups = _setups(bench, chosen)
         lookup = self._lookup(bench)
+        is_number = np.isfinite(sizes).all(axis=1)
+        solved = np.where(is_number[:, None], sizes, bench.space.start)
         starts = range(0, max(len(sizes), 1), _AT_ONCE)
-        return _joined([_Batch(bench, sizes[at : at + _AT_ONCE]).results(setups, lookup, chosen) for at in starts])
+        found = _joined([_Batch(bench, solved[at : at + _AT_ONCE]).results(setups, lookup, chosen) for at in starts])
+        return found if is_number.all() else _without(found, ~is_number)
 
     def _lookup(self, bench: Bench) -> MosLookup:
         tables = self._provider.tables(bench.technology, bench.corner.process, bench.corner.celsius)
-        known = self._lookups.get(id(tables))
+        known = self._lookups.pop(id(tables), None)
         if known is None or known.tables is not tables:
-            known = self._lookups[id(tables)] = MosLookup(tables)
+            known = MosLookup(tables)
+        self._lookups[id(tables)] = known
+        if len(self._lookups) > MOST_KEPT:
+            del self._lookups[next(iter(self._lookups))]
         return known
 
 
@@ -205,13 +214,17 @@ class _Batch:
         return Reading(
             runs={name: curves.of(design) for name, curves in self.curves.items() if curves.is_there[design]},
             failed={name: each[design] for name, each in self.failed.items() if design in each},
-            node={role: bench.circuit.node_of[port] for role, port in bench.wiring.port_of.items()},
+            node=self._nodes,
             settings=bench.settings,
             corner=bench.corner,
             sizes=bench.space.as_sizing(self.sizes[design].tolist()),
             area_m2=float(self._areas[design]),
             metrics=bench.testbench.metric_of,
         )
+
+    @cached_property
+    def _nodes(self) -> Mapping[str, str]:
+        return {role: self.bench.circuit.node_of[port] for role, port in self.bench.wiring.port_of.items()}
 
     @cached_property
     def _areas(self) -> Array:
@@ -264,4 +277,18 @@ def _joined(parts: Sequence[TableResults]) -> TableResults:
         devices=first.devices,
         facts={name: np.concatenate([part.facts[name] for part in parts]) for name in first.facts},
         voltages={net: np.concatenate([part.voltages[net] for part in parts]) for net in first.voltages},
+    )
+
+
+def _without(results: TableResults, where: Mask) -> TableResults:
+    """The same without those of some sizings."""
+    nothing = dict.fromkeys(results.metrics, _NO_SIZE)
+    return TableResults(
+        converged=results.converged & ~where,
+        metrics=results.metrics,
+        values=np.where(where[:, None], np.nan, results.values),
+        undefined=tuple(nothing if is_out else why for is_out, why in zip(where, results.undefined, strict=True)),
+        devices=results.devices,
+        facts={name: np.where(where[:, None], np.nan, fact) for name, fact in results.facts.items()},
+        voltages={net: np.where(where, np.nan, level) for net, level in results.voltages.items()},
     )

@@ -104,7 +104,7 @@ class TableSimulator:
         chosen = tuple(metric for name, metric in known.items() if metrics is None or name in metrics)
         setups = _setups(bench, chosen)
         lookup = self._lookup(bench)
-        is_number = np.isfinite(sizes).all(axis=1)
+        is_number: Mask = np.all(np.isfinite(sizes), axis=1)
         solved = np.where(is_number[:, None], sizes, bench.space.start)
         starts = range(0, max(len(sizes), 1), _AT_ONCE)
         found = _joined([_Batch(bench, solved[at : at + _AT_ONCE]).results(setups, lookup, chosen) for at in starts])

@@ -43,6 +43,7 @@ from app.quantum.qiskit_random import random_program
 from app.quantum.skeleton import ngram_labels, skeleton_hash
 from app.requests import QuantumGenerateRequest
 from app.tokens._base import languages
+from app.tokens.qasm_domain import bucket
 from tests.test_evaluation import card_of
 from tests.test_workshop_local import workshop_of
 from tests.tiny_models import TinySettings, save_tiny_model
@@ -152,8 +153,29 @@ def test_a_condition_is_the_bucket_of_a_real_program_and_the_program_keeps_it():
         assert condition.shallowest <= program.depth <= condition.deepest
         assert condition.fewest <= condition.most <= 1.5 * max(len(program.operations), program.qubit_count)
         QuantumGenerateRequest(seed=1, **condition.fields())
+        assert {bucket(condition.fewest), bucket(condition.most)} == {bucket(len(program.operations))}
+        assert {bucket(condition.shallowest), bucket(condition.deepest)} == {bucket(program.depth)}
+    assert (Condition.of("ghz", chain(8)).fewest, Condition.of("ghz", chain(8)).most) == (12, 16)
     assert not Condition.of("ghz", chain(4)).is_kept(chain(5))
     assert not Condition.of("ghz", chain(4)).is_kept(chain(4, is_measured=False))
+
+
+@pytest.mark.parametrize(
+    ("statements", "qubits", "bounds"),
+    [
+        (1, 1, (1, 1)),
+        (90, 1, (65, 90)),
+        (91, 1, (91, 128)),
+        (1023, 1, (725, 1023)),
+        (5, 9, (5, 9)),  # no qubit may stay idle
+    ],
+)
+def test_a_condition_ends_where_the_declared_bucket_or_the_language_does(
+    statements: int, qubits: int, bounds: tuple[int, int]
+):
+    condition = Condition.of("random", QuantumProgram(qubits, 0, (Operation("h", (0,)),) * statements))
+    assert (condition.fewest, condition.most) == bounds
+    assert condition.fewest <= statements <= condition.most
 
 
 def test_a_larger_count_adds_items_and_changes_none():

@@ -17,7 +17,7 @@ from app.quantum.program import QuantumProgram
 from app.quantum.qasm import read_qasm, write_qasm2, write_qasm3
 from app.quantum.skeleton import ngram_labels, skeleton_hash
 from app.requests import QuantumGenerateRequest
-from app.tokens.qasm_domain import DEPTHS, MAX_STATEMENTS, ProgramConstraint, QasmDomain
+from app.tokens.qasm_domain import BOUNDS, MAX_STATEMENTS, ProgramConstraint, QasmDomain
 from app.validators._base import Subject
 
 #: Most statements where a request does not say: about what fits the training context.
@@ -127,7 +127,7 @@ def _depth(request: QuantumGenerateRequest) -> tuple[int, int] | None:
     """The least and the greatest depth asked for."""
     if request.min_depth is None and request.max_depth is None:
         return None
-    return request.min_depth or 0, request.max_depth or DEPTHS[-1]
+    return request.min_depth or 0, request.max_depth or BOUNDS[-1]
 
 
 def _coupling(request: QuantumGenerateRequest, begun: QuantumProgram | None) -> tuple[Pair, ...] | None:

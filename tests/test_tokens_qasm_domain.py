@@ -31,10 +31,8 @@ from app.tokens.qasm_domain import (
     QasmDomain,
     bucket,
     least_of,
-    split_statements,
-    with_counts,
 )
-from tests.quantum_programs import EXACT_ANGLES, programs
+from tests.quantum_programs import EXACT_ANGLES, programs, split_statements, with_counts
 from tests.random_walks import illegal_positions
 from tests.tiny_models import CPU
 

@@ -36,9 +36,8 @@ from app.tokens.qasm_domain import (
     ProgramConstraint,
     QasmDomain,
     bucket,
-    with_counts,
 )
-from tests.quantum_programs import programs
+from tests.quantum_programs import programs, with_counts
 from tests.random_walks import illegal_positions, started, walk
 from tests.tiny_models import CPU
 

@@ -76,7 +76,7 @@ class Condition:
         fewest, end = _bucket(len(program.operations))
         most = min(MAX_STATEMENTS, max(end, program.qubit_count))
         shallowest, deepest = _bucket(max(1, program.depth))
-        return cls(family, program.qubit_count, min(fewest, most), most, program.depth, shallowest, deepest)
+        return cls(family, program.qubit_count, fewest, most, program.depth, shallowest, deepest)
 
     def fields(self) -> dict[str, Any]:
         """What a request says of it."""

@@ -268,24 +268,6 @@ def count_after(done: int) -> list[int]:
     return [] if done < 1 or done % AFTER_STEP else [AFTER_START + done // AFTER_STEP - 1]
 
 
-def with_counts(statements: Sequence[int]) -> list[int]:
-    """The first statements of a body (token ids), with each count that stands after one of them."""
-    ids: list[int] = []
-    for done, statement in enumerate(split_statements(statements), start=1):
-        ids += [*statement, *count_after(done)]
-    return ids
-
-
-def split_statements(ids: Sequence[int]) -> list[Sequence[int]]:
-    """The token ids of whole statements, one sequence a statement with its condition."""
-    starts = [
-        place
-        for place, token in enumerate(ids)
-        if WHEN_START <= token < QUBIT_START and not (place > 1 and WHEN_START <= ids[place - 2] < OPERATION_START)
-    ]
-    return [ids[start:stop] for start, stop in pairwise((*starts, len(ids)))]
-
-
 class QasmDomain:
     """The language; see the module."""
 

@@ -68,12 +68,18 @@ def entry(family: str, program: QuantumProgram, kind: Any = "algorithm") -> Corp
     return CorpusProgram("an id", family, kind, program, "built", skeleton_hash(program), True)
 
 
+#: Nothing that OpenQASM 2 says: a gate hangs on one bit of two.
+CONDITIONAL = QuantumProgram(
+    2, 2, (Operation("h", (0,)), Operation("measure", (0,), clbit=0), Operation("x", (1,), condition=(0, 1)))
+)
+
 CORPUS = (
     *(entry("ghz", chain(n)) for n in range(2, 9)),
     *(entry("ghz", chain(n, is_measured=False)) for n in range(2, 9)),
     *(entry("graph_state", ring(n)) for n in range(3, 17)),
     entry("random", ring(17), "random"),
     entry("no_such_family", ring(18)),
+    entry("teleportation", CONDITIONAL),
 )
 
 INDEX = TrainingIndex.build((e.skeleton, ngram_labels(e.program)) for e in CORPUS if e.program.qubit_count % 2)
@@ -134,7 +140,10 @@ def test_real_programs_are_those_that_the_model_neither_saw_nor_could_not_write(
     assert {program.qubit_count % 2 for _, program in PROGRAMS.unseen} == {0}
     assert {program.qubit_count % 2 for _, program in PROGRAMS.known if _ != "random"} == {1}
     assert {family for family, _ in PROGRAMS.unseen} == {"ghz", "graph_state"}
-    assert PROGRAMS.left_out == {"longer than the model writes, or outside its language": 1}
+    assert PROGRAMS.left_out == {
+        "longer than the model writes, or outside its language": 1,
+        "with gates that hang on measured bits": 1,
+    }
     short = sort_programs(CORPUS, INDEX, length, 20)
     assert len(short.unseen) < len(PROGRAMS.unseen)
     without = sort_programs(CORPUS, None, length, 1024)

@@ -262,8 +262,8 @@ def test_a_family_without_a_token_is_not_expressible():
         LANGUAGE.encode(QuantumProgram(1, 0, (Operation("x", (0,)),)), "swap_test", RNG)
 
 
-#: The head of a sentence of two statements on two qubits, which uses x and cx, in 10 tokens with ``<begin>``; and of
-#: one of seven or eight.
+#: The head of a sentence on two qubits, which declares two statements and uses x and cx, in 10 tokens with
+#: ``<begin>``; and of one which declares seven or eight.
 PAIR = "family:ghz width:2 depth:2 size:2 qreg q0 q1 uses:cx uses:x "
 EIGHT = PAIR.replace("size:2", "size:8")
 
@@ -298,10 +298,7 @@ EIGHT = PAIR.replace("size:2", "size:8")
         (PAIR + "barrier_on q2 x", 10, "barrier_on (2,), which must ascend, be below 2 and not be all of these"),
         (PAIR + "x q0", 12, "the sequence stops where a statement or <end> is due"),
         (PAIR + "h q0", 10, "h, which the sentence does not declare that it uses"),
-        (PAIR + "x q0 <end>", 12, "1 statements, 2 to 2 were declared"),
-        (PAIR + "x q0 x q1 x q0 <end>", 16, "3 statements, 2 to 2 were declared"),
-        (EIGHT + "x q0 " * 6 + "<end>", 22, "6 statements, 7 to 8 were declared"),
-        (EIGHT + "x q0 " * 8 + "after:8 x q0 <end>", 29, "9 statements, 7 to 8 were declared"),
+        (PAIR + "x q0 " * 8 + "<end>", 26, "<end> where after:8 is due"),
         (EIGHT + "after:8 x q0", 10, "after:8 where a statement or <end> is due"),
         (EIGHT + "x q0 " * 7 + "after:8", 24, "after:8 where a statement or <end> is due"),
         (EIGHT + "x q0 " * 8 + "x q0", 26, "x where after:8 is due"),
@@ -311,7 +308,7 @@ EIGHT = PAIR.replace("size:2", "size:8")
         (EIGHT + "x q0 " * 8 + "after:8 after:8", 27, "after:8 where a statement or <end> is due"),
         (EIGHT + "x q0 " * 7 + "barrier_on q1 <end>", 26, "<end> where after:8 is due"),
         (EIGHT + "x q0 " * 7 + "cx q0 after:8", 26, "after:8 where a qubit is due"),
-        (PAIR + "<end>", 10, "0 statements, 2 to 2 were declared"),
+        (PAIR + "<end>", 10, "no statement"),
         (PAIR.replace("size:2", "size:1") + "<end>", 10, "no statement"),
         (PAIR.replace("qreg q0 q1", "qreg q0 q1 creg c0") + "when:1 c0 measure q0 c0", 12,
          "a condition before measure, it belongs to gates and reset"),
@@ -323,6 +320,15 @@ def test_a_sequence_that_stops_being_a_sentence_says_where_and_why(text: str, po
     with pytest.raises(NotASentence) as caught:
         LANGUAGE.decode(words(text))
     assert (caught.value.position, caught.value.reason) == (position, reason)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 8, 9, 24, 1023])
+@pytest.mark.parametrize("bound", [1, 2, 8, 32, 1024])
+def test_a_body_may_end_before_and_after_the_size_that_it_declares(count: int, bound: int):
+    ids = LANGUAGE.encode(xs(count), "ghz", RNG)
+    ids[3:5] = VOCABULARY.ids(["depth:1", f"size:{bound}"])
+    assert LANGUAGE.decode(ids) == (xs(count), "ghz")
+    assert illegal_positions(GRAMMAR, [ProgramConstraint()], [ids]) == [None]
 
 
 @pytest.mark.parametrize("count", [1024, 1025, 9000])

@@ -36,6 +36,7 @@ from app.tokens.qasm_domain import (
     ProgramConstraint,
     QasmDomain,
     bucket,
+    least_of,
 )
 from tests.quantum_programs import programs, with_counts
 from tests.random_walks import illegal_positions, started, walk
@@ -129,7 +130,6 @@ def check(sentence: Sequence[int], constraint: ProgramConstraint) -> tuple[Quant
     assert not program.idle_qubits
     count = len(program.operations)
     assert constraint.min_statements <= count <= constraint.max_statements
-    assert sentence[4] - SIZE_START == bucket(count)
     prompt = LANGUAGE.prompt(constraint)
     assert list(sentence[: len(prompt)]) == prompt
     body = sentence[next(place for place, token in enumerate(sentence) if WHEN_START <= token < QUBIT_START) : -1]
@@ -139,7 +139,14 @@ def check(sentence: Sequence[int], constraint: ProgramConstraint) -> tuple[Quant
     assert constraint.dynamic or not program.is_dynamic
     declared = sentence[3] - DEPTH_START
     assert declared in constraint.depth_buckets
-    assert declared == 0 or BOUNDS[declared - 1] < count, "some program has that depth and size"
+    assert count >= least_of(constraint.depth_buckets[0]), "some program has the least depth wanted"
+    begun = constraint.prefix_program
+    fewest = program.qubit_count if begun is None else len(begun.operations) + len(begun.idle_qubits)
+    fewest = max(constraint.min_statements, fewest, least_of(declared))
+    size = sentence[4] - SIZE_START
+    assert fewest <= BOUNDS[size], "some program has what is declared"
+    assert least_of(size) <= constraint.max_statements
+    assert fewest <= constraint.max_statements
     uses = {OPERATIONS[token - USES_START] for token in sentence if USES_START <= token < AFTER_START}
     assert uses
     gates = set(program.gates_used)
@@ -149,7 +156,6 @@ def check(sentence: Sequence[int], constraint: ProgramConstraint) -> tuple[Quant
     if constraint.coupling is not None:
         pairs = {frozenset(op.qubits) for op in program.operations if op.name in GATES and len(op.qubits) > 1}
         assert pairs <= {frozenset(pair) for pair in constraint.coupling}
-    begun = constraint.prefix_program
     if begun is not None:
         assert program.operations[: len(begun.operations)] == begun.operations
         assert (program.qubit_count, program.qubit_registers) == (begun.qubit_count, begun.qubit_registers)
@@ -197,11 +203,16 @@ def test_ten_thousand_sentences_of_nobody_load_bare_one_and_all():
 def test_sentences_of_nobody_end_within_bounds_that_cut_a_bucket():
     constraints = [constraint for constraint in BOUNDED for _ in range(40)]
     lengths: dict[ProgramConstraint, set[int]] = {constraint: set() for constraint in BOUNDED}
+    beyond = Counter[int]()
     for constraint, sentence in zip(constraints, walk(GRAMMAR, constraints, 5), strict=True):
         program, _ = check(sentence, constraint)
-        lengths[constraint].add(len(program.operations))
+        count = len(program.operations)
+        lengths[constraint].add(count)
+        declared = sentence[4] - SIZE_START
+        beyond[(bucket(count) > declared) - (bucket(count) < declared)] += 1
     assert all(max(found) == constraint.max_statements for constraint, found in lengths.items())
-    assert any(len(found) > 2 for found in lengths.values()), "a sentence may end before its bucket does"
+    assert any(len(found) > 2 for found in lengths.values()), "a sentence may end before it must"
+    assert set(beyond) == {-1, 0, 1}, "before the bucket that it declares, in it and after it"
 
 
 def test_conditions_stand_where_they_are_asked_for():
@@ -340,26 +351,11 @@ SEVEN = Q2 + " h q1" + " h q0" * 6
         (f"{TWO} size:11 {SEVEN} barrier_on q1 after:8 q1", 27),  # it is closed
         (f"{TWO} size:3 {Q2} h q2", 11),  # outside the width
         (f"{TWO} size:3 {Q2} cx q0 q0", 12),  # one qubit twice
-        (f"{TWO} size:2 {Q2} h q0 h q0", 13),  # the second h must be elsewhere
-        (f"{TWO} size:3 {Q2} h q0 h q1 <end>", 14),  # one is still to come
-        (f"{TWO} size:2 {Q2} h q0 h q1 h", 14),  # two are enough
-        (f"{TWO} size:8 {SEVEN[:-5]} <end>", 22),  # seven are the least
-        (f"{TWO} size:8 {SEVEN} h q0 after:8 h", 27),  # eight are the most
-        (f"{TWO} size:11 {SEVEN} h q0 after:8 <end>", 27),  # nine are the least
         (f"{TWO} size:8 {Q2}{' h q0' * 7} <end>", 24),  # there are seven, and q1 is idle
-        (f"{TWO} size:8 {Q2}{' h q0' * 7} h q0", 25),  # the last is for it
-        (f"{TWO} size:8 {Q2}{' h q0' * 7} barrier", 24),
-        (f"{TWO} size:8 {Q2}{' h q0' * 7} barrier_on", 24),
-        (f"{TWO} size:2 {Q2} barrier", 10),  # every statement is needed for a qubit
-        (f"{TWO} size:2 {Q2} barrier_on", 10),
         (f"{TWO} size:3 {Q2} barrier_on h", 11),  # of what
         (f"{TWO} size:3 {Q2} barrier_on q0 q1", 12),  # these are all
         (f"{TWO} size:3 {Q2} barrier_on q1 q0", 12),
         (f"{TWO} size:3 {Q2} when:0", 10),  # conditions are not asked for
-        (
-            "family:ghz width:2 depth:8 size:8 qreg q0 q1 uses:h h q0 h q1" + " h q0" * 4 + " <end>",
-            21,
-        ),  # depth 7 takes 7
         ("family:ghz width:2 depth:2 size:3 qreg q0 q1 uses:ccx", 8),  # three qubits, there are two
         ("family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:ccx ccx q0 q1 q0", 13),
         (f"{ONE} size:1 qreg q0 uses:rx rx q0 bin3 pi*1/2", 11),  # the fine bin is due
@@ -390,7 +386,34 @@ H1 = "qreg q0 uses:h"
         (ProgramConstraint(min_statements=4), f"{ONE} size:3", 4),
         (ProgramConstraint(min_statements=33), f"{ONE} size:32", 4),
         (ProgramConstraint(max_statements=5), f"{ONE} size:6 {H1}" + " h q0" * 6, 18),  # the bucket is cut at five
+        (
+            ProgramConstraint(max_statements=5),
+            f"{ONE} size:2 {H1}" + " h q0" * 6,
+            18,
+        ),  # so it is where less is declared
         (ProgramConstraint(min_statements=6), f"{ONE} size:6 {H1}" + " h q0" * 5 + " <end>", 18),
+        (ProgramConstraint(min_statements=6), f"{ONE} size:11 {H1}" + " h q0" * 5 + " <end>", 18),
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} h q0 h q0", 13),  # the second h must be elsewhere
+        (ProgramConstraint(min_statements=3), f"{TWO} size:3 {Q2} h q0 h q1 <end>", 14),  # one is still to come
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} h q0 h q1 h", 14),  # two are enough
+        (ProgramConstraint(min_statements=7), f"{TWO} size:8 {SEVEN[:-5]} <end>", 22),  # seven are the least
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {SEVEN} h q0 after:8 h", 27),  # eight are the most
+        (ProgramConstraint(min_statements=9), f"{TWO} size:11 {SEVEN} h q0 after:8 <end>", 27),  # nine are the least
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {Q2}{' h q0' * 7} h q0", 25),  # the last is for q1
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {Q2}{' h q0' * 7} barrier", 24),
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {Q2}{' h q0' * 7} barrier_on", 24),
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} barrier", 10),  # every statement is for a qubit
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} barrier_on", 10),
+        (
+            ProgramConstraint(depth=(7, 20)),
+            "family:ghz width:2 depth:16 size:16 qreg q0 q1 uses:h h q0 h q1" + " h q0" * 4 + " <end>",
+            21,  # depth 7 takes 7
+        ),
+        (
+            ProgramConstraint(depth=(8, 20)),  # a depth of 7 is in its bucket
+            f"family:ghz width:2 depth:8 size:8 {SEVEN.replace('uses:cx ', '')} h q0 <end>",
+            25,  # after:8 is due; seven would do
+        ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1), (1, 2))),
             "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx q0 q2",
@@ -428,7 +451,7 @@ H1 = "qreg q0 uses:h"
             42,  # after:8 is due
         ),
         (
-            ProgramConstraint(dynamic=True),
+            ProgramConstraint(dynamic=True, max_statements=8),
             f"{ONE} size:8 qreg q0 creg c0 uses:h{' h q0' * 8} after:8 when:0",
             27,  # eight are the most
         ),
@@ -436,6 +459,26 @@ H1 = "qreg q0 uses:h"
 )
 def test_a_constraint_forbids_what_it_says(constraint: ProgramConstraint, text: str, position: int):
     assert illegal_positions(GRAMMAR, [constraint], [words(text)]) == [position]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "text"),
+    [
+        (ProgramConstraint(), f"{TWO} size:64 {Q2} h q0 h q1 <end>"),  # before the declared size
+        (ProgramConstraint(), f"{TWO} size:2 {SEVEN} <end>"),  # and after it
+        (ProgramConstraint(), f"{TWO} size:2 {Q2} barrier h q0 h q0 h q1 <end>"),
+        (ProgramConstraint(), f"{TWO} size:8 {SEVEN} h q0 after:8 h q0 <end>"),
+        (ProgramConstraint(max_statements=9, min_statements=9), f"{TWO} size:11 {SEVEN} h q0 after:8 h q0 <end>"),
+        (ProgramConstraint(max_statements=7, min_statements=3), f"{TWO} size:3 {SEVEN} <end>"),
+        (ProgramConstraint(), f"family:ghz width:2 depth:64 size:90 {Q2} cx q0 q1 <end>"),  # depth is declared alike
+        (ProgramConstraint(depth=(2, 64)), f"family:ghz width:2 depth:64 size:90 {Q2} h q0 h q1 <end>"),
+        (ProgramConstraint(depth=(8, 20)), f"family:ghz width:2 depth:8 size:8 {SEVEN} <end>"),  # 7 is the bucket's
+        (ProgramConstraint(dynamic=True), f"{ONE} size:1 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 3} <end>"),
+    ],
+)
+def test_a_body_ends_where_it_will_within_the_constraint(constraint: ProgramConstraint, text: str):
+    assert illegal_positions(GRAMMAR, [constraint], [words(text)]) == [None]
+    check(words(text), constraint)
 
 
 def test_a_family_is_one_that_can_have_what_is_asked_for():
@@ -454,21 +497,19 @@ def test_a_family_is_one_that_can_have_what_is_asked_for():
     ("least", "most"),
     [(1, 1), (1, 2), (2, 2), (5, 5), (1, 8), (7, 8), (8, 8), (8, 9), (9, 16), (12, 20), (16, 17), (17, 23), (1, 26)],
 )
-def test_a_body_ends_within_its_bucket_and_the_constraint_and_is_counted(least: int, most: int):
+def test_a_body_ends_within_the_constraint_whatever_size_it_declares_and_is_counted(least: int, most: int):
     constraint = ProgramConstraint("permutation", 1, most, least, gate_set=("x",))
-    sizes: dict[int, list[int]] = {}
-    for number in range(least, most + 1):
-        sizes.setdefault(BOUNDS[bucket(number)], []).append(number)
+    sizes = {BOUNDS[bucket(number)] for number in range(least, most + 1)}
     assert legal_names(after(constraint, words(ONE)[1:])) == {f"size:{bound}" for bound in sizes}
-    for bound, numbers in sizes.items():
+    for bound in sizes:
         state = after(constraint, words(f"{ONE} size:{bound} qreg q0 uses:x")[1:])
-        for done in range(numbers[-1] + 1):
+        for done in range(most + 1):
             if done and done % 8 == 0:
                 assert legal_names(state) == {f"after:{done}"}
                 take(state, f"after:{done}")
-            ends = {"<end>"} if done in numbers else set()
-            goes_on = {"x"} if done < numbers[-1] else set()
-            waits = {"barrier"} if done < numbers[-1] and (done or numbers[-1] > 1) else set()
+            ends = {"<end>"} if done >= least else set()
+            goes_on = {"x"} if done < most else set()
+            waits = {"barrier"} if done < most and (done or most > 1) else set()
             assert legal_names(state) == ends | goes_on | waits
             if goes_on:
                 take(state, "x", "q0")
@@ -495,23 +536,21 @@ def test_a_size_is_legal_where_some_number_in_its_bucket_is_possible(number: int
 @pytest.mark.parametrize("last", [Operation("x", (3,)), Operation("barrier", (0, 3))])
 def test_a_count_stands_after_a_prefix_that_ends_where_one_is_due(last: Operation):
     begun = replace(COUNTED, operations=(*COUNTED.operations[:6], Operation("x", (3,)), last))
-    constraint = ProgramConstraint(prefix=LANGUAGE.prefix(begun), max_statements=9)
-    for size, is_whole in (("size:8", True), ("size:11", False)):
+    for least, most, size in ((1, 8, "size:8"), (1, 9, "size:8"), (1, 9, "size:11"), (9, 9, "size:11")):
+        constraint = ProgramConstraint(prefix=LANGUAGE.prefix(begun), max_statements=most, min_statements=least)
         head = words(f"family:permutation width:4 depth:{BOUNDS[bucket(begun.depth)]} {size}")[1:]
         uses = VOCABULARY.ids([f"uses:{gate}" for gate in begun.gates_used])
         state = after(constraint, [*head, *constraint.prefix_registers, *uses, *constraint.prefix_statements])
         assert legal_names(state) == {"after:8"}
         take(state, "after:8")
-        assert (legal_names(state) == {"<end>"}) == is_whole
-        assert ({"h", "barrier", "barrier_on", "measure"} <= legal_names(state)) != is_whole
+        assert ("<end>" in legal_names(state)) == (least <= 8)
+        assert (legal_names(state) == {"<end>"}) == (most == 8)
+        assert ({"h", "barrier", "barrier_on", "measure"} <= legal_names(state)) == (most > 8)
 
 
-@pytest.mark.parametrize(
-    ("constraint", "budget"), [(ProgramConstraint(), 8 * 45), (ProgramConstraint(max_statements=40), 8 * 40)]
-)
-def test_barriers_list_eight_qubits_for_each_statement_there_may_be_and_no_more(
-    constraint: ProgramConstraint, budget: int
-):
+@pytest.mark.parametrize("most", [40, 45, 100])
+def test_barriers_list_eight_qubits_for_each_statement_there_may_be_and_no_more(most: int):
+    constraint, budget = ProgramConstraint(max_statements=most), 8 * most
     wide = "family:random width:20 depth:2 size:45 qreg " + " ".join(f"q{number}" for number in range(20))
 
     def barriers(listed: int) -> list[int]:

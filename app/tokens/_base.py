@@ -98,7 +98,7 @@ class Language(Protocol, Generic[Circuit, Constraint, State]):
         ...
 
     def decode(self, ids: Sequence[int], *, checks_size: bool = True) -> tuple[Circuit, str]:
-        """The circuit and its label; raises NotASentence. `checks_size` holds the sentence to the size it declares."""
+        """The circuit and its label; raises NotASentence. `checks_size` holds the sentence to what it declares."""
         ...
 
     def prompt(self, constraint: Constraint) -> list[int]:

@@ -1,18 +1,19 @@
 """The grammar of the quantum domain language as tensors, with the look-ahead that leaves no qubit idle.
 
-What a completed sentence guarantees: it decodes; its number of statements lies in the declared bucket and within the
-constraint's bounds; its registers spell out every qubit below the declared width, in order, and each is used by a gate,
+What a completed sentence guarantees: it decodes; it has as many statements as the constraint asks for, and as the least
+depth wanted takes; its registers spell out every qubit below the declared width, in order, and each is used by a gate,
 a measurement or a reset; the qubits of a gate are distinct; classical bits are declared; at least one gate is declared
 and no other occurs; gates are those of the gate set; two-qubit gates act on coupled pairs only; conditions stand only
-where the constraint allows them; the declared depth is one that the constraint asks for and that so many statements can
-have (whether the program has it is the model's matter); it begins with the constraint's prefix.
+where the constraint allows them; the declared depth and size are ones that the constraint asks for and that go together
+(whether the program has them is the model's matter); it begins with the constraint's prefix.
 
 Look-ahead. The number of untouched qubits never exceeds the number of statements that may follow, so that the rest can
 touch one each. Where the two are equal, the next statement must touch one, and barriers are not allowed. The gates that
 are declared, classical bits (for measuring) or a reset must *cover* the qubits: some statement can touch each. Gates on
 one qubit do, and gates on more do where the coupling map leaves no qubit alone. The body begins once they are covered.
 
-Length. Barriers list at most eight qubits for each statement that a sentence may hold, so that these bound its tokens.
+Length. Barriers list at most eight qubits for each statement that the constraint allows, which bounds a sentence's
+tokens.
 
 Counts. Where one is due, the one token legal says how many statements there are, so it takes nothing from a choice.
 
@@ -185,7 +186,7 @@ class _Fact(IntEnum):
 
     CLASS = 0
     WIDTH = 1  # number of qubits declared
-    LEAST = 2  # fewest statements of a program that has the depth or size declared
+    LEAST = 2  # fewest statements of a program that has the depth declared
     LEFT = 3  # what it adds to the statements that may follow
     OPERATION = 4  # index in OPERATIONS
     QUBIT = 5
@@ -206,8 +207,6 @@ def _facts() -> Tensor:
     ):  # fmt: skip
         table[start:stop, column] = torch.arange(1, stop - start + 1)
     table[DEPTH_START:SIZE_START, _Fact.LEAST] = torch.tensor(_SMALLEST)
-    table[SIZE_START:QREG, _Fact.LEAST] = torch.tensor(_SMALLEST)
-    table[SIZE_START:QREG, _Fact.LEFT] = torch.tensor(BOUNDS)
     table[OPERATION_START:QUBIT_START, _Fact.LEFT] = -1
     table[OPERATION_START:QUBIT_START, _Fact.OPERATION] = torch.arange(len(OPERATIONS))
     table[QUBIT_START:CLBIT_START, _Fact.QUBIT] = torch.arange(MAX_QUBITS)
@@ -243,10 +242,10 @@ def _phase_tables() -> tuple[Tensor, Tensor]:
 class QasmDomainState(TensorState):
     """Row tensors of the automaton.
 
-    `done` counts statements that have begun and `left` those that still may; `least` and `most` bound their number in
-    the end; `declared` and `clbits` count the bits that registers hold so far; `used` is the place of the last gate
-    declared, from 1; `is_covered` says that some declared statement can touch any qubit; `uses` tells by that and by
-    `used` which gates may be declared next, and, last, whether the body may begin.
+    `done` counts statements that have begun and `left` those that still may; `fewest` must be there in the end, `least`
+    and `most` bound the size that may be declared; `declared` and `clbits` count the bits that registers hold so far;
+    `used` is the place of the last gate declared, from 1; `is_covered` says that some declared statement can touch any
+    qubit; `uses` tells by that and by `used` which gates may be declared next, and, last, whether the body may begin.
 
     `idle` marks untouched qubits below the width, `idle_count` counts them; `coupled` is the adjacency of the coupling
     map (all ones where there is none, which `is_full` says), `joined` marks qubits that it joins to any, `idle_near` is
@@ -259,10 +258,10 @@ class QasmDomainState(TensorState):
     """
 
     FIELDS = (
-        "phase", "operation", "operand", "angles_left", "width", "done", "left", "least", "most", "grows", "declared",
-        "clbits", "used", "is_covered", "covers_pairs", "uses", "idle", "idle_count", "first_qubit", "taken", "lowest",
-        "highest", "spare", "coupled", "is_full", "joined", "idle_near", "allowed", "forced", "place", "due",
-        "first_statement",
+        "phase", "operation", "operand", "angles_left", "width", "done", "left", "least", "most", "fewest", "grows",
+        "declared", "clbits", "used", "is_covered", "covers_pairs", "uses", "idle", "idle_count", "first_qubit",
+        "taken", "lowest", "highest", "spare", "coupled", "is_full", "joined", "idle_near", "allowed", "forced",
+        "place", "due", "first_statement",
     )  # fmt: skip
 
     def __init__(self, rows: int, device: torch.device) -> None:
@@ -275,7 +274,7 @@ class QasmDomainState(TensorState):
         self.phase = ints() + int(_P.DONE)
         self.operation, self.operand, self.angles_left = ints(), ints(), ints()
         self.width, self.done, self.left = ints(), ints(), ints()
-        self.least, self.most, self.grows = ints(), ints(), ints()
+        self.least, self.most, self.fewest, self.grows = ints(), ints(), ints(), ints()
         self.declared, self.clbits, self.used = ints(), ints(), ints()
         self.is_covered, self.covers_pairs = bools(), ints()
         self.uses = bools(2 * (_KINDS + 1), _KINDS + 1)
@@ -410,7 +409,10 @@ class QasmDomainGrammar:
         for bucket, most in enumerate(BOUNDS):
             is_possible = depth <= most and _SMALLEST[bucket] <= constraint.max_statements
             allowed[DEPTH_START + bucket] = is_possible and bucket in wanted
-        state.least[0] = max(constraint.min_statements, done)
+        least = max(constraint.min_statements, done)
+        state.fewest[0] = max(least, _SMALLEST[wanted[0]])
+        state.least[0] = least
+        state.left[0], state.spare[0] = constraint.max_statements, _LISTED * constraint.max_statements
         state.most[0], state.grows[0] = constraint.max_statements, int(program is None)
 
     def longest(self, constraint: ProgramConstraint) -> int:
@@ -460,7 +462,7 @@ class QasmDomainGrammar:
         is_counted = self._is_counted(here)[:, None]
         in_head = phase == _P.USES
         begins = uses[:, _KINDS:] | ~in_head
-        may_end = (here.done >= here.least) & (here.idle_count == 0)
+        may_end = (here.done >= here.fewest) & (here.idle_count == 0)
         mask[:, END : END + 1] &= may_end[:, None] & ~is_counted
         mask[:, AFTER_START:WHEN_START] &= is_counted & (self._counts == here.done[:, None])
         begins = begins & ~is_counted & (left > 0)
@@ -510,7 +512,7 @@ class QasmDomainGrammar:
         # the head
         here.width += wide
         width = here.width
-        here.left[:] = torch.minimum(here.left + left, here.most)
+        here.left += left
         here.least[:] = torch.maximum(torch.maximum(here.least, least), wide * here.grows)
         here.declared += phase == _P.LATER_QUBIT
         is_clbit = phase == _P.LATER_CLBIT
@@ -530,7 +532,7 @@ class QasmDomainGrammar:
         here.first_qubit[:] = torch.where(is_operand & (operand == 0), qubit, here.first_qubit)
         operand = operand + (is_operand | is_listed)
         here.operand[:] = operand
-        here.spare += _LISTED * here.left * (before == _P.SIZE) - is_listed.long()
+        here.spare -= is_listed.long()
         here.taken &= ~begins[:, None]
         at = qubit[:, None]
         here.taken.scatter_(1, at, here.taken.gather(1, at) | is_operand[:, None])

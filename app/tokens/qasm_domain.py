@@ -4,10 +4,10 @@
 
 One list, OpenQASM 2 and 3 out. A statement is a gate with its qubits and angles, `measure` with a qubit and a classical
 bit, `reset`, `barrier` over all qubits, or `barrier_on` with some of them. `when:V c` before a gate or reset makes it
-hang on a classical bit. Depth and number of statements are declared to a factor of the square root of 2, so that a
-network which plans a program need not know its length to the last statement. The head spells out every bit of every
-register and names every gate that the body uses, and after every eighth statement a sentence says how many there are:
-a network looks back, and counts badly.
+hang on a classical bit. Depth and number of statements are declared to a factor of the square root of 2, and are what
+the program is about to be, not what it must be: a network that plans a program need not know its length. The head
+spells out every bit of every register and names every gate that the body uses, and after every eighth statement a
+sentence says how many there are: a network looks back, and counts badly.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ class QasmDomain:
 
         Raises:
             NotASentence: the tokens do not follow the language, or the body is not what the head declares (its depth
-                apart, which is never checked).
+                and size apart, which are never checked).
         """
         reader = _Reader(ids)
         if reader.take(BEGIN, BEGIN + 1, "<begin>") != 0:
@@ -317,13 +317,13 @@ class QasmDomain:
         family = FAMILIES[reader.take(FAMILY_START, WIDTH_START, "a family")]
         width = 1 + reader.take(WIDTH_START, DEPTH_START, "a width")
         reader.take(DEPTH_START, SIZE_START, "a depth")
-        size = reader.take(SIZE_START, QREG, "a size")
+        reader.take(SIZE_START, QREG, "a size")
         qubits, clbits = reader.registers()
         if checks_size and sum(qubits) != width:
             raise NotASentence(reader.position, f"{sum(qubits)} qubits in registers, {width} were declared")
         uses = reader.uses(is_ordered=checks_size)
         bits = (sum(qubits), sum(clbits))
-        body = reader.body(size, uses, bits) if checks_size else reader.loose_body(bits, has_counts=True)
+        body = reader.body(uses, bits) if checks_size else reader.loose_body(bits, has_counts=True)
         program = _program(qubits, clbits, body)
         if not program.operations:
             raise NotASentence(reader.position, "no statement")
@@ -449,8 +449,8 @@ class _Reader:
                 raise NotASentence(self.position - 1, f"uses:{OPERATIONS[gates[-1]]} out of order")
         return frozenset(OPERATIONS[gate] for gate in gates)
 
-    def body(self, size: int, uses: frozenset[str], bits: tuple[int, int]) -> Iterator[Operation]:
-        """The statements up to ``<end>``, as many as bucket `size` holds, with every count and declared gates only."""
+    def body(self, uses: frozenset[str], bits: tuple[int, int]) -> Iterator[Operation]:
+        """The statements up to ``<end>``, with every count and declared gates only."""
         read = 0
         while not self._is_in(END, END + 1):
             begin = self.position
@@ -463,8 +463,6 @@ class _Reader:
             yield op
             for token in count_after(read):
                 self.take(token, token + 1, VOCABULARY.tokens[token])
-        if bucket(read) != size:
-            raise NotASentence(self.position, f"{read} statements, {least_of(size)} to {BOUNDS[size]} were declared")
 
     def loose_body(self, bits: tuple[int, int], *, has_counts: bool) -> Iterator[Operation]:
         """The statements up to ``<end>``; with `has_counts` one of any number may stand after each."""

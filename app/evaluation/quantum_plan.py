@@ -162,8 +162,8 @@ def sort_programs(
 ) -> Programs:
     """The corpus sorted by what the model has seen, in an order drawn once.
 
-    Programs are compared as OpenQASM 2, so those with conditions are left out. Unseen are programs whose skeleton is not
-    in the index of the training programs, that the model could write, and that are not random by design. Without an
+    Programs are compared as OpenQASM 2, so those with conditions are left out. Unseen are programs whose skeleton is
+    not in the index of the training programs, that the model could write, and that are not random by design. Without an
     index nothing is known, and all programs count as unseen. The model writes sentences of at most `context` tokens.
     """
     unseen, known = [], []

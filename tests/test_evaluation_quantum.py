@@ -100,11 +100,12 @@ def plan_of(count: int = 6, seeds: tuple[int, ...] = (1, 2), judged: str = "ghz"
 
 
 class InThisProcess:
-    """Qiskit without a worker; a text with `poison` in it takes too long."""
+    """Qiskit without a worker; a text with `poison` in it takes too long, one with `slow` in it does when it runs."""
 
     def submit(self, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
-        if "poison" in request["program"]:
+        text = request["program"]
+        if "poison" in text or ("slow" in text and request.get("runs", True)):
             future.set_exception(SimulatorTimeout("it took longer than 1 s"))
         else:
             future.set_result(trial.handle(request))
@@ -289,6 +290,10 @@ def test_what_is_no_program_passes_nothing(harness: QuantumHarness):
     assert (none.features, none.identity, none.codes) == (None, None, ("not_a_sentence",))
     assert (poisoned.loads, poisoned.problem) == (False, "it took longer than 1 s")
     assert poisoned.passes
+    text = write_qasm2(chain(4)) + "// slow"
+    (slow,) = harness.records([Case(item(index=2), chain(4), text)])
+    assert (slow.loads_bare, slow.loads, slow.is_sound) == (True, True, False)
+    assert slow.problem == "it took longer than 1 s"
 
 
 def test_v2_wants_finite_angles_no_idle_qubit_a_gate_and_a_run():

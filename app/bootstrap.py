@@ -22,7 +22,7 @@ OLDEST_PYTHON = (3, 11)
 
 #: What is installed, in this order. torch comes first and alone, so that the pinned version is there before a package
 #: that would take any version asks for it.
-STEPS: tuple[tuple[str, ...], ...] = (("torch",), ("-e", "{root}[train,dev]"))
+STEPS: tuple[tuple[str, ...], ...] = (("torch",), ("-e", "{root}[train,evaluate,dev]"))
 
 Call = Callable[[Sequence[str]], int]
 

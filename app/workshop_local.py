@@ -36,7 +36,7 @@ from app.findings import Finding, has_errors, not_readable
 from app.generators import Candidate, Generator, Plan, generators
 from app.hand_over import HandOver
 from app.inference.cache import Precision
-from app.inference.checkpoint import Checkpoint, list_models, load_checkpoint
+from app.inference.checkpoint import INDEX_NAME, Checkpoint, list_models, load_checkpoint
 from app.inference.engine import Completion, Engine, Ticket
 from app.inference.engine import Sequence as EngineSequence
 from app.inference.randomness import stream_key
@@ -158,7 +158,7 @@ class LocalWorkshop:
         for name in list_models(folder):
             try:
                 checkpoint = load_checkpoint(folder / name)
-                index = folder / name / "training_index.npz"
+                index = folder / name / INDEX_NAME
                 seen = TrainingIndex.load(index) if index.is_file() else None
             except JosephsonError as error:
                 log.error("%s", error)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 from hypothesis import strategies as st
 
 from app.quantum.gates import GATES
 from app.quantum.program import Operation, QuantumProgram, barrier
+from app.tokens.qasm_domain import OPERATION_START, QUBIT_START, WHEN_START, count_after
 
 #: Angles that have a token of their own, and angles that have none.
 EXACT_ANGLES = st.builds(lambda k, d: k * math.pi / d, st.integers(-16, 16), st.sampled_from((1, 2, 3, 4, 6, 8, 16)))
@@ -58,3 +60,21 @@ def _registers(draw: st.DrawFn, count: int) -> tuple[int, ...]:
     while sum(sizes) < count:
         sizes.append(draw(st.integers(1, count - sum(sizes))))
     return tuple(sizes)
+
+
+def with_counts(statements: Sequence[int]) -> list[int]:
+    """The first statements of a body (token ids), with each count that stands after one of them."""
+    ids: list[int] = []
+    for done, statement in enumerate(split_statements(statements), start=1):
+        ids += [*statement, *count_after(done)]
+    return ids
+
+
+def split_statements(ids: Sequence[int]) -> list[Sequence[int]]:
+    """The token ids of whole statements, one sequence a statement with its condition."""
+    starts = [
+        place
+        for place, token in enumerate(ids)
+        if WHEN_START <= token < QUBIT_START and not (place > 1 and WHEN_START <= ids[place - 2] < OPERATION_START)
+    ]
+    return [ids[start:stop] for start, stop in pairwise((*starts, len(ids)))]

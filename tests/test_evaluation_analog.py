@@ -25,6 +25,7 @@ from app.evaluation.analog import evaluate_analog
 from app.evaluation.harness import Harness, Record
 from app.evaluation.plan import AnalogPlan, Item, sample_index, sample_number
 from app.evaluation.report import SHARES, analog_report, types_without_testbench
+from app.inference.checkpoint import INDEX_NAME
 from app.measures.novelty import TrainingIndex
 from app.requests import AnalogGenerateRequest
 from app.simulators.operating_point import OperatingPointSimulator
@@ -147,7 +148,7 @@ def test_what_does_not_apply_is_not_counted(harness: Harness):
 def test_novelty_is_that_of_the_row(models: Path, workshop: LocalWorkshop):
     rows = produce(workshop, "analog.generate", AnalogGenerateRequest(seed=5, max_devices=9), range(4))
     circuits = [parse_spice(row["netlist"]).netlist for row in rows]
-    own = harness_of(seen=TrainingIndex.load(models / "tiny" / "training_index.npz"))
+    own = harness_of(seen=TrainingIndex.load(models / "tiny" / INDEX_NAME))
     for row, record in zip(rows, own.records([(item(), circuit, None) for circuit in circuits]), strict=True):
         assert record.similarity is not None
         assert row["novelty"] == {"is_novel": record.is_novel, "nearest_similarity": round(record.similarity, 4)}

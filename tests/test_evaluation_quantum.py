@@ -43,6 +43,7 @@ from app.quantum.qiskit_random import random_program
 from app.quantum.skeleton import ngram_labels, skeleton_hash
 from app.requests import QuantumGenerateRequest
 from app.tokens._base import languages
+from app.tokens.qasm_domain import bucket
 from tests.test_evaluation import card_of
 from tests.test_workshop_local import workshop_of
 from tests.tiny_models import TinySettings, save_tiny_model
@@ -67,12 +68,18 @@ def entry(family: str, program: QuantumProgram, kind: Any = "algorithm") -> Corp
     return CorpusProgram("an id", family, kind, program, "built", skeleton_hash(program), True)
 
 
+#: Nothing that OpenQASM 2 says: a gate hangs on one bit of two.
+CONDITIONAL = QuantumProgram(
+    2, 2, (Operation("h", (0,)), Operation("measure", (0,), clbit=0), Operation("x", (1,), condition=(0, 1)))
+)
+
 CORPUS = (
     *(entry("ghz", chain(n)) for n in range(2, 9)),
     *(entry("ghz", chain(n, is_measured=False)) for n in range(2, 9)),
     *(entry("graph_state", ring(n)) for n in range(3, 17)),
     entry("random", ring(17), "random"),
     entry("no_such_family", ring(18)),
+    entry("teleportation", CONDITIONAL),
 )
 
 INDEX = TrainingIndex.build((e.skeleton, ngram_labels(e.program)) for e in CORPUS if e.program.qubit_count % 2)
@@ -93,11 +100,12 @@ def plan_of(count: int = 6, seeds: tuple[int, ...] = (1, 2), judged: str = "ghz"
 
 
 class InThisProcess:
-    """Qiskit without a worker; a text with `poison` in it takes too long."""
+    """Qiskit without a worker; a text with `poison` in it takes too long, one with `slow` in it does when it runs."""
 
     def submit(self, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
-        if "poison" in request["program"]:
+        text = request["program"]
+        if "poison" in text or ("slow" in text and request.get("runs", True)):
             future.set_exception(SimulatorTimeout("it took longer than 1 s"))
         else:
             future.set_result(trial.handle(request))
@@ -133,7 +141,10 @@ def test_real_programs_are_those_that_the_model_neither_saw_nor_could_not_write(
     assert {program.qubit_count % 2 for _, program in PROGRAMS.unseen} == {0}
     assert {program.qubit_count % 2 for _, program in PROGRAMS.known if _ != "random"} == {1}
     assert {family for family, _ in PROGRAMS.unseen} == {"ghz", "graph_state"}
-    assert PROGRAMS.left_out == {"longer than the model writes, or outside its language": 1}
+    assert PROGRAMS.left_out == {
+        "longer than the model writes, or outside its language": 1,
+        "with gates that hang on measured bits": 1,
+    }
     short = sort_programs(CORPUS, INDEX, length, 20)
     assert len(short.unseen) < len(PROGRAMS.unseen)
     without = sort_programs(CORPUS, None, length, 1024)
@@ -152,8 +163,29 @@ def test_a_condition_is_the_bucket_of_a_real_program_and_the_program_keeps_it():
         assert condition.shallowest <= program.depth <= condition.deepest
         assert condition.fewest <= condition.most <= 1.5 * max(len(program.operations), program.qubit_count)
         QuantumGenerateRequest(seed=1, **condition.fields())
+        assert {bucket(condition.fewest), bucket(condition.most)} == {bucket(len(program.operations))}
+        assert {bucket(condition.shallowest), bucket(condition.deepest)} == {bucket(program.depth)}
+    assert (Condition.of("ghz", chain(8)).fewest, Condition.of("ghz", chain(8)).most) == (12, 16)
     assert not Condition.of("ghz", chain(4)).is_kept(chain(5))
     assert not Condition.of("ghz", chain(4)).is_kept(chain(4, is_measured=False))
+
+
+@pytest.mark.parametrize(
+    ("statements", "qubits", "bounds"),
+    [
+        (1, 1, (1, 1)),
+        (90, 1, (65, 90)),
+        (91, 1, (91, 128)),
+        (1023, 1, (725, 1023)),
+        (5, 9, (5, 9)),  # no qubit may stay idle
+    ],
+)
+def test_a_condition_ends_where_the_declared_bucket_or_the_language_does(
+    statements: int, qubits: int, bounds: tuple[int, int]
+):
+    condition = Condition.of("random", QuantumProgram(qubits, 0, (Operation("h", (0,)),) * statements))
+    assert (condition.fewest, condition.most) == bounds
+    assert condition.fewest <= statements <= condition.most
 
 
 def test_a_larger_count_adds_items_and_changes_none():
@@ -258,6 +290,10 @@ def test_what_is_no_program_passes_nothing(harness: QuantumHarness):
     assert (none.features, none.identity, none.codes) == (None, None, ("not_a_sentence",))
     assert (poisoned.loads, poisoned.problem) == (False, "it took longer than 1 s")
     assert poisoned.passes
+    text = write_qasm2(chain(4)) + "// slow"
+    (slow,) = harness.records([Case(item(index=2), chain(4), text)])
+    assert (slow.loads_bare, slow.loads, slow.is_sound) == (True, True, False)
+    assert slow.problem == "it took longer than 1 s"
 
 
 def test_v2_wants_finite_angles_no_idle_qubit_a_gate_and_a_run():

@@ -238,7 +238,7 @@ def test_setup_installs_torch_first_and_keeps_an_environment_that_works(tmp_path
     constraints = str(REPOSITORY / "constraints.txt")
     assert [command[command.index("-c") + 1] for command in calls[1:]] == [constraints, constraints]
     assert calls[1][-1] == "torch"
-    assert calls[2][-2:] == ["-e", f"{REPOSITORY}[train,dev]"]
+    assert calls[2][-2:] == ["-e", f"{REPOSITORY}[train,evaluate,dev]"]
     with pytest.raises(
         Unavailable, match=r"pip could not install torch \(its message stands above\); see that the package index"
     ):

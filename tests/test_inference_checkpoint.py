@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from app.errors import ModelDamaged
-from app.inference.checkpoint import MEASURE, list_models, load_checkpoint, save_checkpoint, seal
+from app.inference.checkpoint import INDEX_NAME, MEASURE, list_models, load_checkpoint, save_checkpoint, seal
 from app.tokens._base import languages
 from tests.tiny_models import save_tiny_model, tiny_decoder
 
@@ -144,14 +144,14 @@ def test_weights_that_are_not_there_are_damage(folder: Path):
 
 
 def test_saving_anew_leaves_nothing_that_was_said_of_the_earlier_model(folder: Path):
-    (folder / "training_index.npz").write_bytes(b"index")
+    (folder / INDEX_NAME).write_bytes(b"index")
     (folder / "card.json").write_text("{}")
     (folder / "weights-2.safetensors").write_bytes(b"of an older, larger model")
     language = languages["device_lines"]
     network = tiny_decoder(len(language.vocabulary), seed=8)
     save_checkpoint(folder, network, language, name="tiny", kind="analog", training={})
     assert not (folder / "weights-2.safetensors").exists()
-    assert not (folder / "training_index.npz").exists()
+    assert not (folder / INDEX_NAME).exists()
     assert load_checkpoint(folder).card == {}
 
 

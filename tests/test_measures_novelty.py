@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from app.analog.canonical import canonical_hash, wl_labels
 from app.analog.corpus import read_archetypes
 from app.errors import ModelDamaged
+from app.inference.checkpoint import INDEX_NAME
 from app.measures.novelty import Novelty, TrainingIndex
 
 _LABELS = st.dictionaries(st.integers(0, 2**32 - 1), st.integers(1, 6), max_size=8).map(Counter)
@@ -75,8 +76,8 @@ def test_a_row_shows_four_decimals():
 
 def test_an_index_that_was_saved_answers_alike(tmp_path: Path):
     known = index_of(Counter({1: 2, 2: 300}), Counter({(1 << 40) + 7: 1}))
-    known.save(tmp_path / "training_index.npz")
-    loaded = TrainingIndex.load(tmp_path / "training_index.npz")
+    known.save(tmp_path / INDEX_NAME)
+    loaded = TrainingIndex.load(tmp_path / INDEX_NAME)
     assert len(loaded) == 2
     for labels in (Counter({1: 1}), Counter({2: 300, 7: 4}), Counter({3: 1})):
         for identity in (f"{0:032x}", "f" * 32):
@@ -85,7 +86,7 @@ def test_an_index_that_was_saved_answers_alike(tmp_path: Path):
 
 @pytest.mark.parametrize("content", [b"", b"not an index", None], ids=["empty", "another file", "cut short"])
 def test_an_index_that_cannot_be_read_is_damage(tmp_path: Path, content: bytes | None):
-    path = tmp_path / "tiny" / "training_index.npz"
+    path = tmp_path / "tiny" / INDEX_NAME
     path.parent.mkdir()
     index_of(Counter({1: 1})).save(path)
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
@@ -95,10 +96,10 @@ def test_an_index_that_cannot_be_read_is_damage(tmp_path: Path, content: bytes |
 
 def test_an_index_that_is_not_there_is_damage(tmp_path: Path):
     with pytest.raises(ModelDamaged, match=r"training_index\.npz cannot be read"):
-        TrainingIndex.load(tmp_path / "training_index.npz")
+        TrainingIndex.load(tmp_path / INDEX_NAME)
 
 
 def test_an_index_of_other_columns_is_damage(tmp_path: Path):
-    np.savez(tmp_path / "training_index.npz", identities=np.array(["a"]))
+    np.savez(tmp_path / INDEX_NAME, identities=np.array(["a"]))
     with pytest.raises(ModelDamaged, match=r"training_index\.npz cannot be read"):
-        TrainingIndex.load(tmp_path / "training_index.npz")
+        TrainingIndex.load(tmp_path / INDEX_NAME)

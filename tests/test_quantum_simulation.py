@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -179,3 +181,18 @@ def test_a_gate_is_clifford_by_its_angle():
     for op in (Operation("rz", (0,), (0.3,)), Operation("t", (0,)), Operation("cp", (0, 1), (math.pi / 2,))):
         assert stabilizer_state(2, [op]) is None
     assert stabilizer_state(3, [Operation("ccx", (0, 1, 2))]) is None
+
+
+def test_threads_that_ask_at_once_all_get_a_state():
+    code = (
+        "import sys, threading\n"
+        "from app.quantum.program import Operation\n"
+        "from app.quantum.stabilizers import stabilizer_state\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "ask = lambda: stabilizer_state(2, [Operation('h', (0,)), Operation('cz', (0, 1))])\n"
+        "threads = [threading.Thread(target=ask) for _ in range(16)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+    )
+    for _ in range(3):
+        assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

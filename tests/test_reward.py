@@ -19,7 +19,7 @@ from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.netlist import Netlist
 from app.errors import InvalidRequest, SimulatorFailure
 from app.evaluation.card import reward_lines
-from app.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, seal
+from app.inference.checkpoint import INDEX_NAME, Checkpoint, load_checkpoint, save_checkpoint, seal
 from app.measures.novelty import TrainingIndex
 from app.nn.decoder import Decoder, DecoderConfig
 from app.reward.journal import STATE_NAME, RoundJournal
@@ -34,7 +34,7 @@ from app.reward.judge import (
 )
 from app.reward.mixture import draw_weights, mixed_stream
 from app.reward.recipe import KIND, RewardRecipe, read_reward_recipe
-from app.reward.run import INDEX_NAME, Iteration, RewardRun
+from app.reward.run import Iteration, RewardRun
 from app.reward.sampling import types_of_round
 from app.reward.state import RoundOutcome
 from app.tokens.device_lines import DeviceLines

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -16,9 +14,10 @@ from app.analog.spice import parse_spice
 from app.errors import SimulatorFailure
 from app.simulators.bias_search import BiasSearchResult, Judged, Lever, judge, search_bias, search_levers
 from app.simulators.operating_point import OperatingPointSimulator
-from app.simulators.processes import ProcessLimits, WorkerPool
+from app.simulators.processes import WorkerPool
 from app.technologies._base import Technology, technologies
 from app.testbenches._pool import simulation_pool
+from tests.answering_pool import AnsweringPool
 
 GENERIC = technologies["generic180"]
 
@@ -159,17 +158,8 @@ def test_hostile_circuits_end_in_time(cards: str, ngspice: WorkerPool) -> None:
 
 
 def test_a_stopped_search_is_a_failure_and_no_verdict() -> None:
-    class Stopped(WorkerPool):
-        def submit(
-            self, request: Mapping[str, Any], *, in_background: bool = False, timeout_s: float | None = None
-        ) -> Future[dict[str, Any]]:
-            future: Future[dict[str, Any]] = Future()
-            future.cancel()
-            return future
-
-    pool = Stopped("accident_worker", size=1, timeout_s=1, recycle_after=1, limits=ProcessLimits())
     with pytest.raises(SimulatorFailure, match="the simulation was stopped before it had a result; ask again"):
-        found("M1 VOUT1 VIN1 VSS VSS nmos\nR1 VDD VOUT1 100k", pool)
+        found("M1 VOUT1 VIN1 VSS VSS nmos\nR1 VDD VOUT1 100k", AnsweringPool(None))
 
 
 def test_figures_count_what_conducts_and_what_is_saturated_and_how_near_the_rest_is() -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,8 +17,9 @@ from app.simulators.dc_paths import floating_nets
 from app.simulators.deck import complete_deck, default_sizes
 from app.simulators.ngspice import ngspice_pool
 from app.simulators.operating_point import OperatingPoint, OperatingPointSimulator, Status
-from app.simulators.processes import ProcessLimits, WorkerPool
+from app.simulators.processes import WorkerPool
 from app.technologies._base import Technology, technologies
+from tests.answering_pool import AnsweringPool
 
 COMMON_SOURCE = "M1 VOUT1 VIN1 VSS VSS nmos\nM2 VOUT1 VOUT1 VDD VDD pmos\n"
 
@@ -276,24 +274,9 @@ def test_the_same_netlist_has_the_same_digits_in_every_worker(technology: Techno
     assert points[0] == points[1]
 
 
-class AnsweringPool(WorkerPool):
-    """Hands out one future, whatever it is asked."""
-
-    def __init__(self, future: Future[dict[str, Any]]) -> None:
-        super().__init__("accident_worker", size=1, timeout_s=1, recycle_after=1, limits=ProcessLimits())
-        self._future = future
-
-    def submit(
-        self, request: Mapping[str, Any], *, in_background: bool = False, timeout_s: float | None = None
-    ) -> Future[dict[str, Any]]:
-        return self._future
-
-
 def test_a_simulation_that_is_stopped_says_so(technology: Technology) -> None:
-    stopped: Future[dict[str, Any]] = Future()
-    stopped.cancel()
     with pytest.raises(SimulatorFailure, match="was stopped before it had a result"):
-        OperatingPointSimulator(AnsweringPool(stopped), technology).run(netlist_of(COMMON_SOURCE))
+        OperatingPointSimulator(AnsweringPool(None), technology).run(netlist_of(COMMON_SOURCE))
 
 
 @pytest.mark.parametrize(
@@ -307,10 +290,8 @@ def test_a_simulation_that_is_stopped_says_so(technology: Technology) -> None:
 def test_a_run_without_a_result_says_why_and_holds_no_figures(
     status: Status, sentence: str, technology: Technology
 ) -> None:
-    answered: Future[dict[str, Any]] = Future()
-    answered.set_result(
-        {"status": status, "relaxed": False, "vectors": {}, "parameters": {}, "messages": ["iteration limit reached"]}
-    )
-    point = OperatingPointSimulator(AnsweringPool(answered), technology).run(netlist_of(COMMON_SOURCE))
+    messages = ["iteration limit reached"]
+    pool = AnsweringPool({"status": status, "relaxed": False, "vectors": {}, "parameters": {}, "messages": messages})
+    point = OperatingPointSimulator(pool, technology).run(netlist_of(COMMON_SOURCE))
     assert not point.converged
     assert point == OperatingPoint(status, message=sentence, notes=("iteration limit reached",))

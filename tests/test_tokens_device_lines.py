@@ -14,6 +14,7 @@ from app.analog.kinds import CIRCUIT_TYPES, KINDS, SUPPLY_NETS
 from app.analog.netlist import Device, Netlist
 from app.analog.rules import islands
 from app.errors import InvalidRequest, NotASentence, NotExpressible
+from app.tokens._base import HasBeginnings
 from app.tokens._device_templates import TEMPLATES, Template
 from app.tokens.device_lines import (
     MAX_DEVICES,
@@ -171,6 +172,7 @@ def test_an_order_that_begins_anywhere_may_begin_with_any_device():
         for anywhere in (False, True)
     )
     assert len(usual) < len(anywhere) == len(circuit.devices)
+    assert isinstance(LANGUAGE, HasBeginnings)
     ids = LANGUAGE.encode_from_anywhere(circuit, "other", random.Random(1))
     assert are_isomorphic(LANGUAGE.decode(ids)[0], circuit)
 

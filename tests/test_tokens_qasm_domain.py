@@ -20,19 +20,19 @@ from app.quantum.gates import GATES
 from app.quantum.program import Operation, QuantumProgram, compacted
 from app.quantum.qasm import parse_qasm2
 from app.tokens.qasm_domain import (
-    DEPTHS,
-    LEFT_STEP,
+    AFTER_STEP,
+    BOUNDS,
     MAX_CLBITS,
     MAX_PREFIX_TOKENS,
     MAX_QUBITS,
+    MAX_STATEMENTS,
     VOCABULARY,
     ProgramConstraint,
     QasmDomain,
-    depth_bucket,
-    split_statements,
-    with_countdown,
+    bucket,
+    least_of,
 )
-from tests.quantum_programs import EXACT_ANGLES, programs
+from tests.quantum_programs import EXACT_ANGLES, programs, split_statements, with_counts
 from tests.random_walks import illegal_positions
 from tests.tiny_models import CPU
 
@@ -185,37 +185,55 @@ def test_a_program_by_hand_reads_as_its_statements():
         (1, 1),
     )
     text = (
-        "family:qft width:3 depth:6 size32:0 size1:9 qreg q0 q1 qreg q2 creg c0 creg c1 uses:x uses:h uses:cp "
-        "h q0 left:8 cp q0 q1 pi*1/4 barrier barrier_on q0 q2 measure q1 c0 reset q1 when:1 c0 x q2 when:0 c1 reset q0 "
-        "measure q2 c1 <end>"
+        "family:qft width:3 depth:6 size:11 qreg q0 q1 qreg q2 creg c0 creg c1 uses:x uses:h uses:cp "
+        "h q0 cp q0 q1 pi*1/4 barrier barrier_on q0 q2 measure q1 c0 reset q1 when:1 c0 x q2 when:0 c1 reset q0 "
+        "after:8 measure q2 c1 <end>"
     )
     assert program.depth == 5
     assert LANGUAGE.encode(program, "qft", RNG) == words(text)
     assert LANGUAGE.decode(words(text)) == (program, "qft")
 
 
-@pytest.mark.parametrize(
-    ("count", "digits"), [(1, "size32:0 size1:1"), (32, "size32:1 size1:0"), (1023, "size32:31 size1:31")]
-)
-def test_the_size_is_exact(count: int, digits: str):
-    ids = LANGUAGE.encode(QuantumProgram(1, 0, (Operation("x", (0,)),) * count), "random", RNG)
-    assert names(ids[4:6]) == digits
+def xs(count: int) -> QuantumProgram:
+    """So many times x on one qubit."""
+    return QuantumProgram(1, 0, (Operation("x", (0,)),) * count)
 
 
-@pytest.mark.parametrize(
-    ("depth", "bound"), [(0, 1), (1, 1), (2, 2), (5, 6), (6, 6), (7, 8), (725, 1024), (1023, 1024), (1024, 1024)]
-)
-def test_the_depth_is_the_smallest_bucket_that_holds_it(depth: int, bound: int):
-    assert DEPTHS[depth_bucket(depth)] == bound
+BUCKETS = [(1, 1), (2, 2), (3, 3), (5, 6), (6, 6), (7, 8), (16, 16), (17, 23), (23, 23), (24, 32), (725, 1024)]
 
 
-def test_a_sentence_counts_its_statements_down():
-    ids = LANGUAGE.encode(QuantumProgram(1, 0, (Operation("x", (0,)),) * 20), "random", RNG)
-    left = {ids.index(VOCABULARY.index[f"left:{count}"]): count for count in (8, 16)}
-    assert [token for token in names(ids).split() if token.startswith("left:")] == ["left:16", "left:8"]
-    for place, count in left.items():
-        assert ids[place:].count(VOCABULARY.index["x"]) == count
-    assert LEFT_STEP == 8
+@pytest.mark.parametrize(("count", "bound"), [*BUCKETS, (1023, 1024)])
+def test_size_and_depth_are_declared_by_the_smallest_bucket_that_holds_them(count: int, bound: int):
+    program = xs(count)
+    ids = LANGUAGE.encode(program, "random", RNG)
+    assert names(ids[3:6]) == f"depth:{bound} size:{bound} qreg"
+    assert LANGUAGE.decode(ids) == (program, "random")
+
+
+@pytest.mark.parametrize(("number", "bound"), [(0, 1), *BUCKETS, (1023, 1024), (1024, 1024)])
+def test_a_bucket_ends_at_its_bound(number: int, bound: int):
+    assert BOUNDS[bucket(number)] == bound
+
+
+def test_every_number_is_in_the_one_bucket_between_its_least_and_its_bound():
+    for number in range(BOUNDS[-1] + 1):
+        holding = [place for place, bound in enumerate(BOUNDS) if least_of(place) <= number <= bound]
+        assert holding == [bucket(number)]
+    assert BOUNDS[0] == 1
+    assert all(abs(bound - 2 ** (place / 2)) < 0.6 for place, bound in enumerate(BOUNDS[1:], start=2))
+
+
+@pytest.mark.parametrize("statements", [7, 8, 9, 16, 20, 1023])
+def test_a_sentence_says_after_every_eighth_statement_how_many_there_are(statements: int):
+    ids = LANGUAGE.encode(xs(statements), "random", RNG)
+    counts = [f"after:{count}" for count in range(8, statements + 1, 8)]
+    assert [token for token in names(ids).split() if token.startswith("after:")] == counts
+    for count in counts:
+        place = ids.index(VOCABULARY.index[count])
+        assert ids[:place].count(VOCABULARY.index["x"]) == int(count.removeprefix("after:"))
+        assert names(ids[place - 2 : place]) == "x q0", "the statement is whole"
+    assert names(ids[-2:]) == ("q0 <end>" if statements % 8 else f"{counts[-1]} <end>")
+    assert AFTER_STEP == 8
 
 
 @pytest.mark.parametrize(
@@ -244,8 +262,10 @@ def test_a_family_without_a_token_is_not_expressible():
         LANGUAGE.encode(QuantumProgram(1, 0, (Operation("x", (0,)),)), "swap_test", RNG)
 
 
-#: The head of a sentence of two statements on two qubits, which uses x and cx, in 11 tokens with ``<begin>``.
-PAIR = "family:ghz width:2 depth:2 size32:0 size1:2 qreg q0 q1 uses:cx uses:x "
+#: The head of a sentence on two qubits, which declares two statements and uses x and cx, in 10 tokens with
+#: ``<begin>``; and of one which declares seven or eight.
+PAIR = "family:ghz width:2 depth:2 size:2 qreg q0 q1 uses:cx uses:x "
+EIGHT = PAIR.replace("size:2", "size:8")
 
 
 @pytest.mark.parametrize(
@@ -253,39 +273,46 @@ PAIR = "family:ghz width:2 depth:2 size32:0 size1:2 qreg q0 q1 uses:cx uses:x "
     [
         ("", 1, "the sequence stops where a family is due"),
         ("width:2", 1, "width:2 where a family is due"),
-        ("family:ghz size32:0", 2, "size32:0 where a width is due"),
-        ("family:ghz width:2 size32:0", 3, "size32:0 where a depth is due"),
-        ("family:ghz width:2 depth:2 h", 4, "h where the size, high digit is due"),
-        ("family:ghz width:2 depth:2 size32:0 h", 5, "h where the size, low digit is due"),
-        ("family:ghz width:2 depth:2 size32:0 size1:2 h", 6, "h where qreg is due"),
-        ("family:ghz width:2 depth:2 size32:0 size1:2 qreg h", 7, "h where q0 is due"),
-        ("family:ghz width:2 depth:2 size32:0 size1:2 qreg q0 q2", 8, "q2 where q1 is due"),
-        ("family:ghz width:2 depth:2 size32:0 size1:2 qreg q0 q1 creg q1", 10, "q1 where c0 is due"),
-        ("family:ghz width:3 depth:2 size32:0 size1:2 qreg q0 q1 h", 9, "2 qubits in registers, 3 were declared"),
-        ("family:ghz width:2 depth:2 size32:0 size1:2 qreg q0 q1 uses:x uses:cx", 10, "uses:cx out of order"),
-        (PAIR + "q0", 11, "q0 where a statement or <end> is due"),
-        (PAIR + "cx q0 q0", 11, "cx on qubits (0, 0), which must be distinct and below 2"),
-        (PAIR + "x q2", 11, "x on qubits (2,), which must be distinct and below 2"),
-        (PAIR + "x c0", 12, "c0 where a qubit is due"),
-        (PAIR + "measure q0 q1", 13, "q1 where a classical bit is due"),
-        (PAIR + "measure q0 c0", 13, "c0, of 0 classical bits declared"),
-        (PAIR + "when:1 c0 x q0", 12, "c0, of 0 classical bits declared"),
-        (PAIR + "rx q0 h", 13, "h where an angle is due"),
-        (PAIR + "rx q0 bin1 pi*1/2", 14, "pi*1/2 where a fine bin is due"),
-        (PAIR + "barrier_on x", 12, "x where a qubit is due"),
-        (PAIR + "barrier_on q1 q0 x", 11, "barrier_on (1, 0), which must ascend, be below 2 and not be all of these"),
-        (PAIR + "barrier_on q0 q1 x", 11, "barrier_on (0, 1), which must ascend, be below 2 and not be all of these"),
-        (PAIR + "barrier_on q2 x", 11, "barrier_on (2,), which must ascend, be below 2 and not be all of these"),
-        (PAIR + "x q0", 13, "the sequence stops where a statement or <end> is due"),
-        (PAIR + "h q0", 11, "h, which the sentence does not declare that it uses"),
-        (PAIR + "left:8 x q0", 11, "left:8 where a statement or <end> is due"),
-        (PAIR + "x q0 <end>", 13, "1 statements, 2 were declared"),
-        (PAIR + "x q0 x q1 x q0 <end>", 17, "3 statements, 2 were declared"),
-        (PAIR.replace("size1:2", "size1:8") + "x q0", 11, "x where left:8 is due"),
-        (PAIR.replace("size1:2", "size1:0") + "<end>", 11, "no statement"),
-        (PAIR.replace("qreg q0 q1", "qreg q0 q1 creg c0") + "when:1 c0 measure q0 c0", 13,
+        ("family:ghz size:2", 2, "size:2 where a width is due"),
+        ("family:ghz width:2 size:2", 3, "size:2 where a depth is due"),
+        ("family:ghz width:2 depth:2 h", 4, "h where a size is due"),
+        ("family:ghz width:2 depth:2 size:2 h", 5, "h where qreg is due"),
+        ("family:ghz width:2 depth:2 size:2 size:2", 5, "size:2 where qreg is due"),
+        ("family:ghz width:2 depth:2 size:2 qreg h", 6, "h where q0 is due"),
+        ("family:ghz width:2 depth:2 size:2 qreg q0 q2", 7, "q2 where q1 is due"),
+        ("family:ghz width:2 depth:2 size:2 qreg q0 q1 creg q1", 9, "q1 where c0 is due"),
+        ("family:ghz width:3 depth:2 size:2 qreg q0 q1 h", 8, "2 qubits in registers, 3 were declared"),
+        ("family:ghz width:2 depth:2 size:2 qreg q0 q1 uses:x uses:cx", 9, "uses:cx out of order"),
+        (PAIR + "q0", 10, "q0 where a statement or <end> is due"),
+        (PAIR + "cx q0 q0", 10, "cx on qubits (0, 0), which must be distinct and below 2"),
+        (PAIR + "x q2", 10, "x on qubits (2,), which must be distinct and below 2"),
+        (PAIR + "x c0", 11, "c0 where a qubit is due"),
+        (PAIR + "measure q0 q1", 12, "q1 where a classical bit is due"),
+        (PAIR + "measure q0 c0", 12, "c0, of 0 classical bits declared"),
+        (PAIR + "when:1 c0 x q0", 11, "c0, of 0 classical bits declared"),
+        (PAIR + "rx q0 h", 12, "h where an angle is due"),
+        (PAIR + "rx q0 bin1 pi*1/2", 13, "pi*1/2 where a fine bin is due"),
+        (PAIR + "barrier_on x", 11, "x where a qubit is due"),
+        (PAIR + "barrier_on q1 q0 x", 10, "barrier_on (1, 0), which must ascend, be below 2 and not be all of these"),
+        (PAIR + "barrier_on q0 q1 x", 10, "barrier_on (0, 1), which must ascend, be below 2 and not be all of these"),
+        (PAIR + "barrier_on q2 x", 10, "barrier_on (2,), which must ascend, be below 2 and not be all of these"),
+        (PAIR + "x q0", 12, "the sequence stops where a statement or <end> is due"),
+        (PAIR + "h q0", 10, "h, which the sentence does not declare that it uses"),
+        (PAIR + "x q0 " * 8 + "<end>", 26, "<end> where after:8 is due"),
+        (EIGHT + "after:8 x q0", 10, "after:8 where a statement or <end> is due"),
+        (EIGHT + "x q0 " * 7 + "after:8", 24, "after:8 where a statement or <end> is due"),
+        (EIGHT + "x q0 " * 8 + "x q0", 26, "x where after:8 is due"),
+        (EIGHT + "x q0 " * 8 + "<end>", 26, "<end> where after:8 is due"),
+        (EIGHT + "x q0 " * 8 + "after:16", 26, "after:16 where after:8 is due"),
+        (EIGHT + "x q0 " * 8, 26, "the sequence stops where after:8 is due"),
+        (EIGHT + "x q0 " * 8 + "after:8 after:8", 27, "after:8 where a statement or <end> is due"),
+        (EIGHT + "x q0 " * 7 + "barrier_on q1 <end>", 26, "<end> where after:8 is due"),
+        (EIGHT + "x q0 " * 7 + "cx q0 after:8", 26, "after:8 where a qubit is due"),
+        (PAIR + "<end>", 10, "no statement"),
+        (PAIR.replace("size:2", "size:1") + "<end>", 10, "no statement"),
+        (PAIR.replace("qreg q0 q1", "qreg q0 q1 creg c0") + "when:1 c0 measure q0 c0", 12,
          "a condition before measure, it belongs to gates and reset"),
-        (PAIR.replace("qreg q0 q1", "qreg q0 q1 creg c0") + "when:1 c0 barrier", 13,
+        (PAIR.replace("qreg q0 q1", "qreg q0 q1 creg c0") + "when:1 c0 barrier", 12,
          "a condition before barrier, it belongs to gates and reset"),
     ],
 )  # fmt: skip
@@ -295,9 +322,29 @@ def test_a_sequence_that_stops_being_a_sentence_says_where_and_why(text: str, po
     assert (caught.value.position, caught.value.reason) == (position, reason)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 8, 9, 24, 1023])
+@pytest.mark.parametrize("bound", [1, 2, 8, 32, 1024])
+def test_a_body_may_end_before_and_after_the_size_that_it_declares(count: int, bound: int):
+    ids = LANGUAGE.encode(xs(count), "ghz", RNG)
+    ids[3:5] = VOCABULARY.ids(["depth:1", f"size:{bound}"])
+    assert LANGUAGE.decode(ids) == (xs(count), "ghz")
+    assert illegal_positions(GRAMMAR, [ProgramConstraint()], [ids]) == [None]
+
+
+@pytest.mark.parametrize("count", [1024, 1025, 9000])
+def test_a_sentence_of_more_statements_than_can_be_counted_is_none(count: int):
+    ids = LANGUAGE.encode(xs(MAX_STATEMENTS), "ghz", RNG)
+    assert names(ids[4:5]) == "size:1024"
+    more = [*ids[:-1], *VOCABULARY.ids(["x", "q0"] * (count - MAX_STATEMENTS)), ids[-1]]
+    with pytest.raises(NotASentence) as caught:
+        LANGUAGE.decode(more)
+    reason = "more than 1023 statements, no sentence has as many"
+    assert (caught.value.position, caught.value.reason) == (len(ids) - 1, reason)
+
+
 def test_there_is_no_bit_after_the_last():
     widest = " ".join(f"q{number}" for number in range(MAX_QUBITS))
-    text = f"family:ghz width:128 depth:2 size32:0 size1:2 qreg {widest} qreg c0"
+    text = f"family:ghz width:128 depth:2 size:2 qreg {widest} qreg c0"
     with pytest.raises(NotASentence, match="c0 where no further bit is due"):
         LANGUAGE.decode(words(text))
 
@@ -308,16 +355,18 @@ def test_a_sentence_begins_with_begin():
 
 
 def test_of_a_bare_network_the_registers_are_held_to_and_the_other_declarations_are_not():
-    text = (
-        "family:ghz width:5 depth:90 size32:3 size1:2 qreg q0 q1 uses:x uses:cx left:40 h q0 cx q0 q1 left:8 x q1 <end>"
-    )
+    text = "family:ghz width:5 depth:90 size:128 qreg q0 q1 uses:x uses:cx h q0 after:40 cx q0 q1 x q1 after:8 <end>"
     program, family = LANGUAGE.decode(words(text), checks_size=False)
     operations = (Operation("h", (0,)), Operation("cx", (0, 1)), Operation("x", (1,)))
     assert (program, family) == (QuantumProgram(2, 0, operations), "ghz")
     with pytest.raises(NotASentence, match="below 2"):
         LANGUAGE.decode(words(text.replace("h q0", "h q2")), checks_size=False)
-    with pytest.raises(NotASentence, match="left:8 where a statement or <end> is due"):
-        LANGUAGE.decode(words(text.replace("left:8", "left:8 left:8")), checks_size=False)
+    with pytest.raises(NotASentence, match="after:8 where a statement or <end> is due"):
+        LANGUAGE.decode(words(text.replace("after:8", "after:8 after:8")), checks_size=False)
+    with pytest.raises(NotASentence, match="after:40 where a statement or <end> is due"):
+        LANGUAGE.decode(words(text.replace("h q0 after:40", "after:40 h q0")), checks_size=False)
+    uncounted = "family:ghz width:1 depth:1 size:1 qreg q0 uses:x" + " x q0" * 9 + " <end>"
+    assert LANGUAGE.decode(words(uncounted), checks_size=False)[0] == xs(9)
 
 
 def test_a_prompt_is_what_every_sentence_under_the_constraint_shares():
@@ -327,16 +376,20 @@ def test_a_prompt_is_what_every_sentence_under_the_constraint_shares():
     whole = ProgramConstraint("ghz", 3, 40, 40, (5, 6))
     assert LANGUAGE.prompt(replace(whole, depth=None)) == words("family:ghz width:3")
     assert LANGUAGE.prompt(replace(whole, depth=(6, 7))) == words("family:ghz width:3")
-    assert LANGUAGE.prompt(replace(whole, min_statements=39)) == words("family:ghz width:3 depth:6")
-    assert LANGUAGE.prompt(whole) == words("family:ghz width:3 depth:6 size32:1 size1:8 qreg q0")
+    assert LANGUAGE.prompt(replace(whole, min_statements=32)) == words("family:ghz width:3 depth:6")
+    assert LANGUAGE.prompt(replace(whole, max_statements=46)) == words("family:ghz width:3 depth:6")
+    assert LANGUAGE.prompt(whole) == words("family:ghz width:3 depth:6 size:45 qreg q0")
+    assert LANGUAGE.prompt(replace(whole, min_statements=33, max_statements=45)) == LANGUAGE.prompt(whole)
+    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 3, 1023, 725, (5, 6)))[4:]) == "size:1024 qreg q0"
+    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 1, 1, 1, (0, 1)))[4:]) == "size:1 qreg q0"
     prefix = tuple(words("qreg q0 q1 qreg q2 creg c0 h q0")[1:])
     assert LANGUAGE.prompt(replace(whole, qubits=None, prefix=prefix)) == words(
-        "family:ghz width:3 depth:6 size32:1 size1:8 qreg q0 q1 qreg q2 creg c0"
+        "family:ghz width:3 depth:6 size:45 qreg q0 q1 qreg q2 creg c0"
     )
 
 
 @settings(max_examples=25, deadline=None)
-@given(program=programs(EXACT_ANGLES, most=12, is_dynamic=True))
+@given(program=programs(EXACT_ANGLES, most=20, is_dynamic=True))
 def test_a_prefix_is_the_program_without_its_declarations(program: QuantumProgram):
     constraint = ProgramConstraint(prefix=LANGUAGE.prefix(program), dynamic=True)
     decoded, _ = LANGUAGE.decode(LANGUAGE.encode(program, "ghz", RNG))
@@ -345,7 +398,7 @@ def test_a_prefix_is_the_program_without_its_declarations(program: QuantumProgra
     assert constraint.prefix == constraint.prefix_registers + constraint.prefix_statements
     assert [len(split_statements(constraint.prefix_statements))] == [len(program.operations)]
     sentence = LANGUAGE.encode(program, "ghz", RNG)
-    body = with_countdown(len(program.operations), constraint.prefix_statements)
+    body = with_counts(constraint.prefix_statements)
     assert sentence[-1 - len(body) : -1] == body
 
 
@@ -357,17 +410,18 @@ def test_a_prefix_without_statements_is_its_registers():
 
 
 @pytest.mark.parametrize(
-    ("size", "statements", "body"),
+    ("statements", "body"),
     [
-        (8, "", "left:8"),
-        (9, "", ""),
-        (9, "x q0", "x q0 left:8"),
-        (17, "x q0 when:1 c0 x q0 barrier_on q0", "x q0 left:16 when:1 c0 x q0 barrier_on q0"),
-        (1, "x q0", "x q0"),
+        ("", ""),
+        ("x q0", "x q0"),
+        ("x q0 " * 8, "x q0 " * 8 + "after:8"),
+        ("x q0 " * 7 + "barrier_on q0 q2 barrier", "x q0 " * 7 + "barrier_on q0 q2 after:8 barrier"),
+        ("x q0 " * 7 + "when:1 c0 x q0 when:0 c1 h q0", "x q0 " * 7 + "when:1 c0 x q0 after:8 when:0 c1 h q0"),
+        ("rx q0 bin1 bin2 " * 17, ("rx q0 bin1 bin2 " * 8 + "after:{} ") * 2 + "rx q0 bin1 bin2"),
     ],
 )
-def test_a_countdown_stands_where_it_is_due_and_after_the_last_statement_too(size: int, statements: str, body: str):
-    assert names(with_countdown(size, VOCABULARY.ids(statements.split()))) == body
+def test_a_count_stands_after_every_eighth_statement_and_after_the_last_too(statements: str, body: str):
+    assert names(with_counts(VOCABULARY.ids(statements.split()))) == body.format(8, 16).strip()
 
 
 def ids_of(text: str) -> tuple[int, ...]:
@@ -421,8 +475,13 @@ def ids_of(text: str) -> tuple[int, ...]:
             "/prefix",
         ),
         (
-            {"prefix": ids_of("qreg q0 left:8 x q0")},
-            "the prefix is not made of registers and statements: left:8 where a statement or <end> is due",
+            {"prefix": ids_of("qreg q0 after:8 x q0")},
+            "the prefix is not made of registers and statements: after:8 where a statement or <end> is due",
+            "/prefix",
+        ),
+        (
+            {"prefix": ids_of("qreg q0" + " x q0" * 8 + " after:8")},
+            "the prefix is not made of registers and statements: after:8 where a statement or <end> is due",
             "/prefix",
         ),
         (
@@ -475,7 +534,7 @@ def test_a_constraint_nobody_can_mean_names_its_field(fields: dict[str, object],
 
 
 def test_a_depth_is_wanted_in_every_bucket_that_overlaps_it():
-    assert list(ProgramConstraint().depth_buckets) == list(range(len(DEPTHS)))
+    assert list(ProgramConstraint().depth_buckets) == list(range(len(BOUNDS)))
     wanted = ProgramConstraint(depth=(5, 12)).depth_buckets
-    assert [DEPTHS[bucket] for bucket in wanted] == [6, 8, 11, 16]
-    assert [DEPTHS[bucket] for bucket in ProgramConstraint(depth=(0, 1)).depth_buckets] == [1]
+    assert [BOUNDS[number] for number in wanted] == [6, 8, 11, 16]
+    assert [BOUNDS[number] for number in ProgramConstraint(depth=(0, 1)).depth_buckets] == [1]

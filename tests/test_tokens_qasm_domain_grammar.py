@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import qiskit.qasm2
@@ -19,20 +20,25 @@ from app.quantum.gates import GATES
 from app.quantum.program import Operation, QuantumProgram
 from app.quantum.qasm import write_qasm2, write_qasm3
 from app.tokens._base import PAD
+from app.tokens._qasm_domain_grammar import QasmDomainState
 from app.tokens.qasm_domain import (
+    AFTER_START,
+    BOUNDS,
     DEPTH_START,
-    DEPTHS,
-    LEFT_START,
     MAX_QUBITS,
     MAX_STATEMENTS,
     OPERATIONS,
+    QUBIT_START,
+    SIZE_START,
     USES_START,
     VOCABULARY,
+    WHEN_START,
     ProgramConstraint,
     QasmDomain,
-    with_countdown,
+    bucket,
+    least_of,
 )
-from tests.quantum_programs import programs
+from tests.quantum_programs import programs, with_counts
 from tests.random_walks import illegal_positions, started, walk
 from tests.tiny_models import CPU
 
@@ -52,6 +58,15 @@ BEGUN = QuantumProgram(
 )  # fmt: skip
 PREFIX = LANGUAGE.prefix(BEGUN)
 
+#: The same with a listed barrier where a count is due, and one statement more.
+COUNTED = replace(
+    BEGUN,
+    operations=(
+        *BEGUN.operations,
+        Operation("x", (0,)), Operation("h", (1,)), Operation("barrier", (0, 1)), Operation("x", (1,)),
+    ),
+)  # fmt: skip
+
 #: As many rows of each make a batch of the big walk.
 CONSTRAINTS = (
     ProgramConstraint(max_statements=8),
@@ -62,6 +77,18 @@ CONSTRAINTS = (
     ProgramConstraint(qubits=3, max_statements=9, gate_set=("cx", "t", "cz"), coupling=((0, 1),)),
     ProgramConstraint(max_statements=16, depth=(5, 7)),
     ProgramConstraint(max_statements=20, prefix=PREFIX),
+)
+
+#: Bounds that cut a bucket, or take one or several, on both sides of a count.
+BOUNDED = (
+    ProgramConstraint(max_statements=20, min_statements=17),
+    ProgramConstraint(max_statements=20, min_statements=20),
+    ProgramConstraint(max_statements=8, min_statements=8),
+    ProgramConstraint(max_statements=25, min_statements=22, qubits=23),
+    ProgramConstraint(max_statements=24, min_statements=24, gate_set=("cx", "rx")),
+    ProgramConstraint(max_statements=17, min_statements=15, depth=(12, 14)),
+    ProgramConstraint(max_statements=18, min_statements=16, prefix=LANGUAGE.prefix(COUNTED)),
+    ProgramConstraint(max_statements=10, prefix=LANGUAGE.prefix(COUNTED)),
 )
 WITH_CONDITIONS = ProgramConstraint(max_statements=9, dynamic=True)
 
@@ -77,18 +104,50 @@ def words(text: str) -> list[int]:
     return VOCABULARY.ids(["<begin>", *text.split()])
 
 
+def legal_names(state: QasmDomainState) -> set[str]:
+    """The tokens that may follow in a state of one row."""
+    return {VOCABULARY.tokens[token] for token in GRAMMAR.mask(state, 1)[0].nonzero()[:, 0].tolist()}
+
+
+def after(constraint: ProgramConstraint, ids: Sequence[int]) -> QasmDomainState:
+    """The state of one row that has taken these, all of which were legal."""
+    state = GRAMMAR.start(constraint)
+    for token in ids:
+        assert GRAMMAR.mask(state, 1)[0, token], VOCABULARY.tokens[token]
+        GRAMMAR.advance(state, torch.tensor([token]))
+    return state
+
+
+def take(state: QasmDomainState, *tokens: str) -> None:
+    """The state of one row has taken these."""
+    for token in tokens:
+        GRAMMAR.advance(state, torch.tensor([VOCABULARY.index[token]]))
+
+
 def check(sentence: Sequence[int], constraint: ProgramConstraint) -> tuple[QuantumProgram, str]:
     """Everything that a completed sentence promises; the program and its family."""
     program, family = LANGUAGE.decode(sentence)
     assert not program.idle_qubits
-    assert constraint.min_statements <= len(program.operations) <= constraint.max_statements
+    count = len(program.operations)
+    assert constraint.min_statements <= count <= constraint.max_statements
+    prompt = LANGUAGE.prompt(constraint)
+    assert list(sentence[: len(prompt)]) == prompt
+    body = sentence[next(place for place, token in enumerate(sentence) if WHEN_START <= token < QUBIT_START) : -1]
+    assert body == with_counts([token for token in body if not AFTER_START <= token < WHEN_START])
     assert constraint.family in (None, family)
     assert constraint.qubits in (None, program.qubit_count)
     assert constraint.dynamic or not program.is_dynamic
     declared = sentence[3] - DEPTH_START
     assert declared in constraint.depth_buckets
-    assert declared == 0 or DEPTHS[declared - 1] < len(program.operations), "some program has that depth and size"
-    uses = {OPERATIONS[token - USES_START] for token in sentence if USES_START <= token < LEFT_START}
+    assert count >= least_of(constraint.depth_buckets[0]), "some program has the least depth wanted"
+    begun = constraint.prefix_program
+    fewest = program.qubit_count if begun is None else len(begun.operations) + len(begun.idle_qubits)
+    fewest = max(constraint.min_statements, fewest, least_of(declared))
+    size = sentence[4] - SIZE_START
+    assert fewest <= BOUNDS[size], "some program has what is declared"
+    assert least_of(size) <= constraint.max_statements
+    assert fewest <= constraint.max_statements
+    uses = {OPERATIONS[token - USES_START] for token in sentence if USES_START <= token < AFTER_START}
     assert uses
     gates = set(program.gates_used)
     if constraint.gate_set is not None:
@@ -97,7 +156,6 @@ def check(sentence: Sequence[int], constraint: ProgramConstraint) -> tuple[Quant
     if constraint.coupling is not None:
         pairs = {frozenset(op.qubits) for op in program.operations if op.name in GATES and len(op.qubits) > 1}
         assert pairs <= {frozenset(pair) for pair in constraint.coupling}
-    begun = constraint.prefix_program
     if begun is not None:
         assert program.operations[: len(begun.operations)] == begun.operations
         assert (program.qubit_count, program.qubit_registers) == (begun.qubit_count, begun.qubit_registers)
@@ -142,6 +200,21 @@ def test_ten_thousand_sentences_of_nobody_load_bare_one_and_all():
         assert_loads(program)
 
 
+def test_sentences_of_nobody_end_within_bounds_that_cut_a_bucket():
+    constraints = [constraint for constraint in BOUNDED for _ in range(40)]
+    lengths: dict[ProgramConstraint, set[int]] = {constraint: set() for constraint in BOUNDED}
+    beyond = Counter[int]()
+    for constraint, sentence in zip(constraints, walk(GRAMMAR, constraints, 5), strict=True):
+        program, _ = check(sentence, constraint)
+        count = len(program.operations)
+        lengths[constraint].add(count)
+        declared = sentence[4] - SIZE_START
+        beyond[(bucket(count) > declared) - (bucket(count) < declared)] += 1
+    assert all(max(found) == constraint.max_statements for constraint, found in lengths.items())
+    assert any(len(found) > 2 for found in lengths.values()), "a sentence may end before it must"
+    assert set(beyond) == {-1, 0, 1}, "before the bucket that it declares, in it and after it"
+
+
 def test_conditions_stand_where_they_are_asked_for():
     drawn = [check(sentence, WITH_CONDITIONS)[0] for sentence in walk(GRAMMAR, [WITH_CONDITIONS] * 200, 0)]
     conditioned = [op for program in drawn for op in program.operations if op.condition is not None]
@@ -162,12 +235,12 @@ def any_fields(draw: st.DrawFn) -> dict[str, object]:
     """Fields of a constraint, contradictory or not."""
     qubits = draw(st.none() | st.integers(1, 9))
     pair = st.tuples(st.integers(0, (qubits or 4) - 1), st.integers(0, (qubits or 4) - 1))
-    begun = draw(st.none() | programs(most=6))
+    begun = draw(st.none() | programs(most=6) | programs(most=17))
     return {
         "family": draw(st.none() | st.sampled_from(FAMILIES)),
         "qubits": draw(st.none() | st.just(begun.qubit_count)) if begun else qubits,
-        "max_statements": draw(st.integers(1, 17)),
-        "min_statements": draw(st.integers(1, 5)),
+        "max_statements": draw(st.integers(1, 26)),
+        "min_statements": draw(st.integers(1, 5) | st.integers(1, 26)),
         "depth": draw(st.none() | st.tuples(st.integers(0, 9), st.integers(1, 20))),
         "gate_set": draw(st.none() | st.lists(st.sampled_from(sorted(GATES)), min_size=1, max_size=3).map(tuple)),
         "coupling": draw(st.none() | st.lists(pair, max_size=10).map(tuple)),
@@ -234,53 +307,61 @@ def test_what_no_sentence_can_be_is_refused(constraint: ProgramConstraint, sente
     assert (str(caught.value), caught.value.pointer) == (sentence, pointer)
 
 
-TWO = "family:permutation width:2 depth:2 size32:0"
-ONE = "family:permutation width:1 depth:1 size32:0"
+TWO = "family:permutation width:2 depth:2"
+ONE = "family:permutation width:1 depth:1"
 Q2 = "qreg q0 q1 uses:cx uses:h"
+SEVEN = Q2 + " h q1" + " h q0" * 6
 
 
 @pytest.mark.parametrize(
     ("text", "position"),
     [
-        ("family:ghz width:5 depth:2 size32:0 size1:4", 5),  # four statements cannot be promised to reach five qubits
-        ("family:ghz width:2 depth:64 size32:1 size1:13", 5),  # a depth above 45 takes 46 statements
-        (f"{TWO} size1:3 uses:h", 6),  # registers first
-        (f"{TWO} size1:3 qreg q1", 7),  # q0 comes first
-        (f"{TWO} size1:3 qreg qreg", 7),  # a register holds something
-        (f"{TWO} size1:3 qreg q0 uses:h", 8),  # q1 must be declared
-        (f"{TWO} size1:3 qreg q0 qreg q1 q2", 10),  # two qubits are all
-        (f"{TWO} size1:3 qreg q0 creg", 8),  # classical bits come after the qubits
-        (f"{TWO} size1:3 qreg q0 q1 creg c0 qreg", 11),
-        (f"{TWO} size1:3 qreg q0 q1 creg c1", 10),
-        (f"{TWO} size1:3 qreg q0 q1 h", 9),  # a gate must be declared
-        (f"{TWO} size1:3 qreg q0 q1 uses:h uses:cx", 10),  # in order
-        (f"{TWO} size1:3 qreg q0 q1 uses:h uses:h", 10),
-        (f"{TWO} size1:3 {Q2} x", 11),  # not declared
-        (f"{TWO} size1:3 {Q2} measure", 11),  # there is no classical bit
-        (f"{TWO} size1:3 {Q2} <end>", 11),  # nothing has happened
-        (f"{TWO} size1:3 {Q2} left:8", 11),  # three are left
-        (f"{TWO} size1:9 {Q2} left:8", 11),  # nine are
-        (f"{TWO} size1:8 {Q2} h", 11),  # eight: this is said
-        (f"{TWO} size1:9 {Q2} h q0 left:8 left:8", 14),  # once
-        (f"{TWO} size1:9 {Q2} h q0 h", 13),
-        (f"{TWO} size1:3 {Q2} h q2", 12),  # outside the width
-        (f"{TWO} size1:3 {Q2} cx q0 q0", 13),  # one qubit twice
-        (f"{TWO} size1:2 {Q2} h q0 h q0", 14),  # the second h must be elsewhere
-        (f"{TWO} size1:3 {Q2} h q0 h q1 <end>", 15),  # one is still to come
-        (f"{TWO} size1:2 {Q2} h q0 h q1 h", 15),  # two are enough
-        (f"{TWO} size1:2 {Q2} barrier", 11),  # every statement is needed for a qubit
-        (f"{TWO} size1:2 {Q2} barrier_on", 11),
-        (f"{TWO} size1:3 {Q2} barrier_on h", 12),  # of what
-        (f"{TWO} size1:3 {Q2} barrier_on q0 q1", 13),  # these are all
-        (f"{TWO} size1:3 {Q2} barrier_on q1 q0", 13),
-        (f"{TWO} size1:9 {Q2} barrier_on q1 h", 13),  # left:8 is due
-        (f"{TWO} size1:3 {Q2} when:0", 11),  # conditions are not asked for
-        ("family:ghz width:2 depth:2 size32:0 size1:3 qreg q0 q1 uses:ccx", 9),  # three qubits, there are two
-        ("family:permutation width:3 depth:2 size32:0 size1:4 qreg q0 q1 q2 uses:ccx ccx q0 q1 q0", 14),
-        (f"{ONE} size1:1 qreg q0 uses:rx rx q0 bin3 pi*1/2", 12),  # the fine bin is due
-        (f"{ONE} size1:2 qreg q0 uses:x barrier_on", 9),  # some but not all of one
-        (f"{ONE} size1:1 qreg q0 creg c0 uses:x measure q0 c1", 13),  # not declared
-        (f"{ONE} size1:2 qreg q0 q1", 8),
+        ("family:ghz width:5 depth:2 size:4", 4),  # four statements cannot be promised to reach five qubits
+        ("family:ghz width:2 depth:64 size:45", 4),  # a depth above 45 takes 46 statements
+        (f"{TWO} size:3 uses:h", 5),  # registers first
+        (f"{TWO} size:3 size:3", 5),  # the size is one token
+        (f"{TWO} size:3 qreg q1", 6),  # q0 comes first
+        (f"{TWO} size:3 qreg qreg", 6),  # a register holds something
+        (f"{TWO} size:3 qreg q0 uses:h", 7),  # q1 must be declared
+        (f"{TWO} size:3 qreg q0 qreg q1 q2", 9),  # two qubits are all
+        (f"{TWO} size:3 qreg q0 creg", 7),  # classical bits come after the qubits
+        (f"{TWO} size:3 qreg q0 q1 creg c0 qreg", 10),
+        (f"{TWO} size:3 qreg q0 q1 creg c1", 9),
+        (f"{TWO} size:3 qreg q0 q1 h", 8),  # a gate must be declared
+        (f"{TWO} size:3 qreg q0 q1 uses:h uses:cx", 9),  # in order
+        (f"{TWO} size:3 qreg q0 q1 uses:h uses:h", 9),
+        (f"{TWO} size:3 {Q2} x", 10),  # not declared
+        (f"{TWO} size:3 {Q2} measure", 10),  # there is no classical bit
+        (f"{TWO} size:3 {Q2} <end>", 10),  # nothing has happened
+        (f"{TWO} size:11 {Q2} after:8", 10),  # nothing is there to count
+        (f"{TWO} size:11 {Q2} h after:8", 11),  # of what
+        (f"{TWO} size:11 {SEVEN} after:8", 24),  # seven are there
+        (f"{TWO} size:11 {SEVEN} cx q0 after:8", 26),  # the eighth is not whole
+        (f"{TWO} size:11 {SEVEN} h q0 h", 26),  # eight: this is said
+        (f"{TWO} size:11 {SEVEN} h q0 barrier_on", 26),
+        (f"{TWO} size:8 {SEVEN} h q0 <end>", 26),  # also at the end
+        (f"{TWO} size:11 {SEVEN} h q0 after:16", 26),  # and is true
+        (f"{TWO} size:11 {SEVEN} h q0 after:8 after:8", 27),  # once
+        (f"{TWO} size:11 {SEVEN} h q0 after:8 after:16", 27),
+        (f"{TWO} size:11 {SEVEN} barrier h", 25),
+        (f"{TWO} size:11 {SEVEN} barrier_on q1 h", 26),  # a barrier that could list more is one too
+        (f"{TWO} size:8 {SEVEN} barrier_on q1 <end>", 26),
+        (f"{TWO} size:11 {SEVEN} barrier_on q1 after:16", 26),
+        (f"{TWO} size:11 {SEVEN} barrier_on after:8", 25),  # of what
+        (f"{TWO} size:11 {SEVEN} barrier_on q1 after:8 q1", 27),  # it is closed
+        (f"{TWO} size:3 {Q2} h q2", 11),  # outside the width
+        (f"{TWO} size:3 {Q2} cx q0 q0", 12),  # one qubit twice
+        (f"{TWO} size:8 {Q2}{' h q0' * 7} <end>", 24),  # there are seven, and q1 is idle
+        (f"{TWO} size:3 {Q2} barrier_on h", 11),  # of what
+        (f"{TWO} size:3 {Q2} barrier_on q0 q1", 12),  # these are all
+        (f"{TWO} size:3 {Q2} barrier_on q1 q0", 12),
+        (f"{TWO} size:3 {Q2} when:0", 10),  # conditions are not asked for
+        ("family:ghz width:2 depth:2 size:3 qreg q0 q1 uses:ccx", 8),  # three qubits, there are two
+        ("family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:ccx ccx q0 q1 q0", 13),
+        (f"{ONE} size:1 qreg q0 uses:rx rx q0 bin3 pi*1/2", 11),  # the fine bin is due
+        (f"{ONE} size:2 qreg q0 uses:x barrier_on", 8),  # some but not all of one
+        (f"{ONE} size:1 qreg q0 creg c0 uses:x measure q0 c1", 12),  # not declared
+        (f"{ONE} size:2 qreg q0 q1", 7),
     ],
 )
 def test_what_could_not_end_well_is_forbidden_where_it_begins(text: str, position: int):
@@ -293,53 +374,111 @@ H1 = "qreg q0 uses:h"
 @pytest.mark.parametrize(
     ("constraint", "text", "position"),
     [
-        (ProgramConstraint(gate_set=("h",)), f"{ONE} size1:4 qreg q0 uses:x", 8),
-        (ProgramConstraint(gate_set=("h",)), f"{ONE} size1:4 {H1} reset", 9),
+        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 qreg q0 uses:x", 7),
+        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 {H1} reset", 8),
         (ProgramConstraint(family="qft"), "family:ghz", 1),
         (ProgramConstraint(qubits=3), "family:ghz width:2", 2),
         (ProgramConstraint(max_statements=3), "family:ghz width:4", 2),
         (ProgramConstraint(depth=(3, 5)), "family:ghz width:2 depth:2", 3),
         (ProgramConstraint(depth=(3, 5)), "family:ghz width:2 depth:8", 3),
-        (ProgramConstraint(max_statements=31), f"{ONE[:-1]}1", 4),
-        (ProgramConstraint(max_statements=4), f"{ONE} size1:5", 5),
-        (ProgramConstraint(min_statements=4), f"{ONE} size1:3", 5),
-        (ProgramConstraint(min_statements=33), ONE, 4),
+        (ProgramConstraint(max_statements=32), f"{ONE} size:45", 4),
+        (ProgramConstraint(max_statements=4), f"{ONE} size:6", 4),
+        (ProgramConstraint(min_statements=4), f"{ONE} size:3", 4),
+        (ProgramConstraint(min_statements=33), f"{ONE} size:32", 4),
+        (ProgramConstraint(max_statements=5), f"{ONE} size:6 {H1}" + " h q0" * 6, 18),  # the bucket is cut at five
         (
-            ProgramConstraint(qubits=3, coupling=((0, 1), (1, 2))),
-            "family:permutation width:3 depth:2 size32:0 size1:4 qreg q0 q1 q2 uses:cx cx q0 q2",
-            13,
+            ProgramConstraint(max_statements=5),
+            f"{ONE} size:2 {H1}" + " h q0" * 6,
+            18,
+        ),  # so it is where less is declared
+        (ProgramConstraint(min_statements=6), f"{ONE} size:6 {H1}" + " h q0" * 5 + " <end>", 18),
+        (ProgramConstraint(min_statements=6), f"{ONE} size:11 {H1}" + " h q0" * 5 + " <end>", 18),
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} h q0 h q0", 13),  # the second h must be elsewhere
+        (ProgramConstraint(min_statements=3), f"{TWO} size:3 {Q2} h q0 h q1 <end>", 14),  # one is still to come
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} h q0 h q1 h", 14),  # two are enough
+        (ProgramConstraint(min_statements=7), f"{TWO} size:8 {SEVEN[:-5]} <end>", 22),  # seven are the least
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {SEVEN} h q0 after:8 h", 27),  # eight are the most
+        (ProgramConstraint(min_statements=9), f"{TWO} size:11 {SEVEN} h q0 after:8 <end>", 27),  # nine are the least
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {Q2}{' h q0' * 7} h q0", 25),  # the last is for q1
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {Q2}{' h q0' * 7} barrier", 24),
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {Q2}{' h q0' * 7} barrier_on", 24),
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} barrier", 10),  # every statement is for a qubit
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} barrier_on", 10),
+        (
+            ProgramConstraint(depth=(7, 20)),
+            "family:ghz width:2 depth:16 size:16 qreg q0 q1 uses:h h q0 h q1" + " h q0" * 4 + " <end>",
+            21,  # depth 7 takes 7
         ),
         (
-            ProgramConstraint(qubits=3, coupling=((0, 1),)),
-            "family:permutation width:3 depth:2 size32:0 size1:4 qreg q0 q1 q2 uses:cx cx q2",
+            ProgramConstraint(depth=(8, 20)),  # a depth of 7 is in its bucket
+            f"family:ghz width:2 depth:8 size:8 {SEVEN.replace('uses:cx ', '')} h q0 <end>",
+            25,  # after:8 is due; seven would do
+        ),
+        (
+            ProgramConstraint(qubits=3, coupling=((0, 1), (1, 2))),
+            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx q0 q2",
             12,
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),)),
-            "family:permutation width:3 depth:2 size32:0 size1:4 qreg q0 q1 q2 uses:ccx",
-            10,
+            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx q2",
+            11,
         ),
-        (ProgramConstraint(qubits=2, coupling=()), f"{TWO} size1:4 qreg q0 q1 uses:cx", 9),
+        (
+            ProgramConstraint(qubits=3, coupling=((0, 1),)),
+            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:ccx",
+            9,
+        ),
+        (ProgramConstraint(qubits=2, coupling=()), f"{TWO} size:4 qreg q0 q1 uses:cx", 8),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),), gate_set=("h", "cx", "ccz", "cp")),
-            "family:permutation width:3 depth:2 size32:0 size1:4 qreg q0 q1 q2 uses:cp",
-            10,  # no gate on one qubit comes after it, and q2 has no neighbour
+            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cp",
+            9,  # no gate on one qubit comes after it, and q2 has no neighbour
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),), gate_set=("h", "cx")),
-            "family:permutation width:3 depth:2 size32:0 size1:4 qreg q0 q1 q2 uses:cx cx",
-            11,  # q2 has no neighbour
+            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx",
+            10,  # q2 has no neighbour
         ),
-        (ProgramConstraint(dynamic=True), f"{ONE} size1:4 {H1} when:0", 9),  # on what
-        (ProgramConstraint(dynamic=True), f"{ONE} size1:4 qreg q0 creg c0 uses:h when:0 c1", 12),
-        (ProgramConstraint(dynamic=True), f"{ONE} size1:4 qreg q0 creg c0 uses:h when:0 c0 measure", 13),
-        (ProgramConstraint(dynamic=True), f"{ONE} size1:4 qreg q0 creg c0 uses:h when:0 c0 barrier", 13),
-        (ProgramConstraint(dynamic=True), f"{ONE} size1:4 qreg q0 creg c0 uses:h when:0 c0 when:0", 13),
-        (ProgramConstraint(dynamic=True), f"{ONE} size1:9 qreg q0 creg c0 uses:h h q0 when:0", 13),  # left:8 is due
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 {H1} when:0", 8),  # on what
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 qreg q0 creg c0 uses:h when:0 c1", 11),
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 qreg q0 creg c0 uses:h when:0 c0 measure", 12),
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 qreg q0 creg c0 uses:h when:0 c0 barrier", 12),
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 qreg q0 creg c0 uses:h when:0 c0 when:0", 12),
+        (
+            ProgramConstraint(dynamic=True),
+            f"{ONE} size:11 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 8} when:0",
+            42,  # after:8 is due
+        ),
+        (
+            ProgramConstraint(dynamic=True, max_statements=8),
+            f"{ONE} size:8 qreg q0 creg c0 uses:h{' h q0' * 8} after:8 when:0",
+            27,  # eight are the most
+        ),
     ],
 )
 def test_a_constraint_forbids_what_it_says(constraint: ProgramConstraint, text: str, position: int):
     assert illegal_positions(GRAMMAR, [constraint], [words(text)]) == [position]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "text"),
+    [
+        (ProgramConstraint(), f"{TWO} size:64 {Q2} h q0 h q1 <end>"),  # before the declared size
+        (ProgramConstraint(), f"{TWO} size:2 {SEVEN} <end>"),  # and after it
+        (ProgramConstraint(), f"{TWO} size:2 {Q2} barrier h q0 h q0 h q1 <end>"),
+        (ProgramConstraint(), f"{TWO} size:8 {SEVEN} h q0 after:8 h q0 <end>"),
+        (ProgramConstraint(max_statements=9, min_statements=9), f"{TWO} size:11 {SEVEN} h q0 after:8 h q0 <end>"),
+        (ProgramConstraint(max_statements=7, min_statements=3), f"{TWO} size:3 {SEVEN} <end>"),
+        (ProgramConstraint(), f"family:ghz width:2 depth:64 size:90 {Q2} cx q0 q1 <end>"),  # depth is declared alike
+        (ProgramConstraint(depth=(2, 64)), f"family:ghz width:2 depth:64 size:90 {Q2} h q0 h q1 <end>"),
+        (ProgramConstraint(depth=(8, 20)), f"family:ghz width:2 depth:8 size:8 {SEVEN} <end>"),  # 7 is the bucket's
+        (ProgramConstraint(dynamic=True), f"{ONE} size:1 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 3} <end>"),
+    ],
+)
+def test_a_body_ends_where_it_will_within_the_constraint(constraint: ProgramConstraint, text: str):
+    assert illegal_positions(GRAMMAR, [constraint], [words(text)]) == [None]
+    check(words(text), constraint)
 
 
 def test_a_family_is_one_that_can_have_what_is_asked_for():
@@ -354,28 +493,85 @@ def test_a_family_is_one_that_can_have_what_is_asked_for():
     assert families(ProgramConstraint(gate_set=("id",))) == {"permutation"}
 
 
-def test_barriers_list_eight_qubits_a_statement_and_no_more():
-    wide = "family:random width:20 depth:2 size32:1 size1:8 qreg " + " ".join(f"q{number}" for number in range(20))
+@pytest.mark.parametrize(
+    ("least", "most"),
+    [(1, 1), (1, 2), (2, 2), (5, 5), (1, 8), (7, 8), (8, 8), (8, 9), (9, 16), (12, 20), (16, 17), (17, 23), (1, 26)],
+)
+def test_a_body_ends_within_the_constraint_whatever_size_it_declares_and_is_counted(least: int, most: int):
+    constraint = ProgramConstraint("permutation", 1, most, least, gate_set=("x",))
+    sizes = {BOUNDS[bucket(number)] for number in range(least, most + 1)}
+    assert legal_names(after(constraint, words(ONE)[1:])) == {f"size:{bound}" for bound in sizes}
+    for bound in sizes:
+        state = after(constraint, words(f"{ONE} size:{bound} qreg q0 uses:x")[1:])
+        for done in range(most + 1):
+            if done and done % 8 == 0:
+                assert legal_names(state) == {f"after:{done}"}
+                take(state, f"after:{done}")
+            ends = {"<end>"} if done >= least else set()
+            goes_on = {"x"} if done < most else set()
+            waits = {"barrier"} if done < most and (done or most > 1) else set()
+            assert legal_names(state) == ends | goes_on | waits
+            if goes_on:
+                take(state, "x", "q0")
+
+
+@pytest.mark.parametrize("number", range(len(BOUNDED) + len(CONSTRAINTS)))
+def test_a_size_is_legal_where_some_number_in_its_bucket_is_possible(number: int):
+    constraint = (*BOUNDED, *CONSTRAINTS)[number]
+    begun, most = constraint.prefix_program, constraint.max_statements
+    for width in [constraint.width] if constraint.width else [width for width in (3, 5, 8) if width <= most]:
+        fewest = max(constraint.min_statements, width)
+        if begun is not None:
+            fewest = max(constraint.min_statements, len(begun.operations) + len(begun.idle_qubits))
+        for depth in constraint.depth_buckets:
+            shallowest = BOUNDS[depth - 1] + 1 if depth else 0
+            if shallowest > most or (begun is not None and BOUNDS[depth] < begun.depth):
+                continue
+            family = constraint.family or "permutation"
+            head = words(f"family:{family} width:{width} depth:{BOUNDS[depth]}")
+            possible = {BOUNDS[bucket(n)] for n in range(max(fewest, shallowest), most + 1)}
+            assert legal_names(after(constraint, head[1:])) == {f"size:{bound}" for bound in possible}
+
+
+@pytest.mark.parametrize("last", [Operation("x", (3,)), Operation("barrier", (0, 3))])
+def test_a_count_stands_after_a_prefix_that_ends_where_one_is_due(last: Operation):
+    begun = replace(COUNTED, operations=(*COUNTED.operations[:6], Operation("x", (3,)), last))
+    for least, most, size in ((1, 8, "size:8"), (1, 9, "size:8"), (1, 9, "size:11"), (9, 9, "size:11")):
+        constraint = ProgramConstraint(prefix=LANGUAGE.prefix(begun), max_statements=most, min_statements=least)
+        head = words(f"family:permutation width:4 depth:{BOUNDS[bucket(begun.depth)]} {size}")[1:]
+        uses = VOCABULARY.ids([f"uses:{gate}" for gate in begun.gates_used])
+        state = after(constraint, [*head, *constraint.prefix_registers, *uses, *constraint.prefix_statements])
+        assert legal_names(state) == {"after:8"}
+        take(state, "after:8")
+        assert ("<end>" in legal_names(state)) == (least <= 8)
+        assert (legal_names(state) == {"<end>"}) == (most == 8)
+        assert ({"h", "barrier", "barrier_on", "measure"} <= legal_names(state)) == (most > 8)
+
+
+@pytest.mark.parametrize("most", [40, 45, 100])
+def test_barriers_list_eight_qubits_for_each_statement_there_may_be_and_no_more(most: int):
+    constraint, budget = ProgramConstraint(max_statements=most), 8 * most
+    wide = "family:random width:20 depth:2 size:45 qreg " + " ".join(f"q{number}" for number in range(20))
 
     def barriers(listed: int) -> list[int]:
         """Barriers over so many qubits in all, at most 19 each."""
         counts = [min(19, listed - done) for done in range(0, listed, 19)]
         return VOCABULARY.ids([name for count in counts for name in ("barrier_on", *(f"q{n}" for n in range(count)))])
 
-    head = words(wide + " uses:h")
+    head, next_one = words(wide + " uses:h"), budget % 19
     for listed, more, is_legal in (
-        (319, "q15", True),
-        (320, "q16", False),
-        (320, "h", True),
-        (320, "barrier_on", False),
+        (budget - 1, f"q{next_one - 1}", True),
+        (budget, f"q{next_one}", False),
+        (budget, "h", True),
+        (budget, "barrier_on", False),
     ):
-        ids = [*head, *with_countdown(40, barriers(listed)), VOCABULARY.index[more]]
-        assert illegal_positions(GRAMMAR, [ProgramConstraint()], [ids]) == [None if is_legal else len(ids) - 1]
+        ids = [*head, *with_counts(barriers(listed)), VOCABULARY.index[more]]
+        assert illegal_positions(GRAMMAR, [constraint], [ids]) == [None if is_legal else len(ids) - 1]
 
 
 def test_a_pair_is_coupled_in_both_directions():
     constraint = ProgramConstraint(qubits=2, coupling=((0, 1),))
-    ids = words("family:bell width:2 depth:2 size32:0 size1:2 qreg q0 q1 uses:cx cx q1 q0 cx q0 q1 <end>")
+    ids = words("family:bell width:2 depth:2 size:2 qreg q0 q1 uses:cx cx q1 q0 cx q0 q1 <end>")
     assert illegal_positions(GRAMMAR, [constraint], [ids]) == [None]
 
 
@@ -397,18 +593,25 @@ def test_a_prefix_may_be_all_there_is():
 
 
 def test_tokens_of_the_prefix_are_given_and_no_others():
-    constraint = ProgramConstraint("ghz", 4, 16, 16, (5, 6), prefix=PREFIX)
+    constraint = ProgramConstraint("ghz", 4, 16, 16, (5, 6), prefix=LANGUAGE.prefix(COUNTED))
     head = [*LANGUAGE.prompt(constraint)[1 : -len(constraint.prefix_registers)], *constraint.prefix_registers]
     uses = VOCABULARY.ids(["uses:h", "uses:x", "uses:cu"])
-    sentence = [*head, *sorted(uses), VOCABULARY.index["left:16"], *constraint.prefix_statements]
-    state, flags = started(GRAMMAR, [constraint]), []
-    for token in sentence:
-        assert GRAMMAR.mask(state, 1)[0, token]  # type: ignore[arg-type]  # the state is this grammar's
+    body = with_counts(constraint.prefix_statements)
+    state, flags, is_only = started(GRAMMAR, [constraint]), [], []
+    for token in (*head, *sorted(uses), *body):
+        mask = GRAMMAR.mask(state, 1)[0]  # type: ignore[arg-type]  # the state is this grammar's
+        assert mask[token]
+        is_only.append(int(mask.sum()) == 1)
         flags.append(bool(GRAMMAR.given(state, 1)))  # type: ignore[arg-type]
         GRAMMAR.advance(state, torch.tensor([token]))  # type: ignore[arg-type]
-    registers, statements = len(constraint.prefix_registers), len(constraint.prefix_statements)
-    assert flags[5:] == [True] * registers + [False] * 4 + [True] * statements
-    assert not any(flags[:5])
+    begin = len(head) + len(uses)
+    assert flags[:begin] == [False] * 4 + [True] * len(constraint.prefix_registers) + [False] * 3
+    assert all(is_only[4 : len(head)])
+    # the first statement is sampled with what else may follow the declarations, and is the only one that may begin
+    assert flags[begin:] == [False] + [not AFTER_START <= token < WHEN_START for token in body[1:]]
+    assert all(is_only[begin + 1 :])
+    count = body.index(VOCABULARY.index["after:8"])
+    assert VOCABULARY.tokens[body[count - 3]] == "barrier_on"
 
 
 def test_gates_of_the_prefix_must_be_declared():

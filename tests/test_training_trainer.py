@@ -22,13 +22,13 @@ import torch.nn.functional as F
 from app.analog.dataset import read_dataset
 from app.analog.netlist import Netlist
 from app.errors import InvalidRequest, Unavailable
-from app.inference.checkpoint import load_checkpoint, save_checkpoint
+from app.inference.checkpoint import INDEX_NAME, load_checkpoint, save_checkpoint
 from app.measures.novelty import TrainingIndex
 from app.quantum.program import Operation, QuantumProgram
 from app.quantum.qasm import write_qasm2
 from app.tokens.device_lines import VOCABULARY, DeviceLines
 from app.training import analog
-from app.training.corpora import facts_of, prepared_corpus, read_examples, training_index
+from app.training.corpora import facts_of, prepared_corpus, read_examples
 from app.training.prepared import Prepared, prepare
 from app.training.recipe import NetworkShape, Recipe, read_recipe
 from app.training.run import TrainingRun, check_writable, shortened, train
@@ -298,7 +298,7 @@ def test_a_recipe_file_becomes_a_model_folder_that_loads(tmp_path: Path):
     assert "archetypes of data/archetypes; complements of " in training["corpus"]
     assert training["command"] == "josephson train analog"
     assert training["recipe"] == recipe.as_json()
-    seen = TrainingIndex.load(tmp_path / "models" / "tiny" / "training_index.npz")
+    seen = TrainingIndex.load(tmp_path / "models" / "tiny" / INDEX_NAME)
     assert len(seen) == training["training_circuits"]
     assert json.loads((tmp_path / "work" / "facts.json").read_text()) == training
 
@@ -365,9 +365,8 @@ def test_programs_in_a_file_become_a_quantum_model(tmp_path: Path):
     assert (checkpoint.kind, checkpoint.language.name) == ("quantum", "qasm_domain")
     assert training["training_circuits"] + training["held_out_circuits"] == len(rows)
     assert (training["split"], training["unit"]) == ("by skeleton", "statement")
-    examples, told = read_examples("quantum", tmp_path)
-    assert told == "JSON Lines corpus, 12 of 12 programs (here 12)"
-    assert len(training_index("quantum", examples)) == len(rows)
+    assert corpus.about.corpus == training["corpus"] == "JSON Lines corpus, 12 of 12 programs (here 12)"
+    assert len(TrainingIndex.load(tmp_path / "model" / INDEX_NAME)) == training["training_circuits"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from app.simulators.processes import ProcessLimits, WorkerPool
 from app.technologies._base import technologies
 from app.testbenches._simulator import BenchSimulator
 from app.validators._base import Subject, ValidationTools, Validator, Verdict, validators
+from app.validators._tools import SIMULATION_CPU_S, analog_tools
+from tests.answering_pool import tools_with
 
 pytestmark = pytest.mark.simulator
 
@@ -154,23 +157,9 @@ def test_extreme_sizes_get_a_verdict(cards: str, tools: ValidationTools) -> None
     assert "converged" in analog_verdict("operating_point", cards, tools).facts
 
 
-class AnsweringPool(WorkerPool):
-    """Gives one answer, whatever it is asked."""
-
-    def __init__(self, **answer: Any) -> None:
-        super().__init__("accident_worker", size=1, timeout_s=1, recycle_after=1, limits=ProcessLimits())
-        self._answer = {"relaxed": False, "vectors": {}, "parameters": {}, "messages": [], **answer}
-
-    def submit(
-        self, request: Mapping[str, Any], *, in_background: bool = False, timeout_s: float | None = None
-    ) -> Future[dict[str, Any]]:
-        future: Future[dict[str, Any]] = Future()
-        future.set_result(self._answer)
-        return future
-
-
 def tools_that_answer(**answer: Any) -> ValidationTools:
-    return ValidationTools(OperatingPointSimulator(AnsweringPool(**answer), technologies["generic180"]))
+    """Tools whose simulator has one answer to a run."""
+    return tools_with({"relaxed": False, "vectors": {}, "parameters": {}, "messages": [], **answer})
 
 
 def test_a_circuit_without_an_operating_point_is_an_error() -> None:
@@ -211,6 +200,16 @@ def test_validators_may_be_asked_from_many_threads(tools: ValidationTools) -> No
     with ThreadPoolExecutor(8) as threads:
         verdicts = list(threads.map(lambda _: analog_verdict("operating_point", cards, tools), range(64)))
     assert all(verdict == verdicts[0] for verdict in verdicts)
+
+
+def test_tools_of_their_own_stop_a_simulation_by_processor_time_before_their_callers_clock_does(tmp_path: Path) -> None:
+    with analog_tools(1, tmp_path, wall_s=70.0) as own:
+        assert own.benches is not None
+        pool = own.benches.pool
+        assert isinstance(pool, WorkerPool)
+        assert (pool.size, pool.timeout_s, pool.limits.cpu_s) == (1, 70.0, SIMULATION_CPU_S)
+        assert analog_verdict("operating_point", "R1 VDD VOUT1 1k", own).is_valid
+    assert pool.is_closed
 
 
 def function_verdict(circuit_type: str, cards: str, tools: ValidationTools) -> Verdict:

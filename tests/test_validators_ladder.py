@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from concurrent.futures import Future
 from typing import Any, Literal, get_args
 
 import pytest
@@ -18,6 +16,7 @@ from app.technologies._base import technologies
 from app.testbenches._simulator import BenchSimulator
 from app.validators._base import BIAS_POINTS, Subject, ValidationTools, Verdict, validators
 from app.validators.ladder import RUNGS, Ladder, Rung
+from tests.answering_pool import tools_with
 
 CASCODE = "M1 N1 VIN1 VSS VSS nmos\nM2 VOUT1 VB1 N1 VSS nmos\nR1 VDD VOUT1 10k"
 
@@ -171,24 +170,10 @@ def conduction_of(tools: ValidationTools, cards: str) -> Verdict:
     return validators["conduction"].check(subject(cards), tools)
 
 
-class AnsweringPool(WorkerPool):
-    """Gives one answer to a search, whatever it is asked."""
-
-    def __init__(self, **answer: Any) -> None:
-        super().__init__("accident_worker", size=1, timeout_s=1, recycle_after=1, limits=ProcessLimits())
-        counts = {"points_tried": 64, "points_converged": 64, "values": [0.9, 0.9]}
-        self._answer = {"status": "ok", "plan": None, "best": None, "messages": [], **counts, **answer}
-
-    def submit(
-        self, request: Mapping[str, Any], *, in_background: bool = False, timeout_s: float | None = None
-    ) -> Future[dict[str, Any]]:
-        future: Future[dict[str, Any]] = Future()
-        future.set_result(self._answer)
-        return future
-
-
 def tools_that_answer(**answer: Any) -> ValidationTools:
-    return ValidationTools(OperatingPointSimulator(AnsweringPool(**answer), technologies["generic180"]))
+    """Tools whose simulator has one answer to a search."""
+    counts = {"points_tried": 64, "points_converged": 64, "values": [0.9, 0.9]}
+    return tools_with({"status": "ok", "plan": None, "best": None, "messages": [], **counts, **answer})
 
 
 def figures(conducting: float, saturated: float, largest_a: float = 1e-5) -> dict[str, float]:

@@ -59,7 +59,7 @@ def codes(row: Row) -> list[str]:
 
 
 def test_a_verified_row_is_the_first_draw_that_passes(workshop: LocalWorkshop, even_family: str):
-    rows = produce(workshop, "quantum.generate", asked(even_family, attempts=16), range(6))
+    rows = produce(workshop, "quantum.generate", asked(even_family, attempts=64), range(24))
     assert {row["status"] for row in rows} == {"ok"}
     assert {row["gate_count"] % 2 for row in rows} == {0}
     assert max(row["draws"] for row in rows) > 1 == min(row["draws"] for row in rows)
@@ -77,8 +77,8 @@ def test_a_verified_row_is_the_first_draw_that_passes(workshop: LocalWorkshop, e
 def test_a_row_that_passes_at_once_is_the_row_of_the_same_request_without_verify(
     workshop: LocalWorkshop, even_family: str
 ):
-    verified = produce(workshop, "quantum.generate", asked(even_family), range(6))
-    plain = produce(workshop, "quantum.generate", asked(even_family).model_copy(update={"verify": False}), range(6))
+    verified = produce(workshop, "quantum.generate", asked(even_family), range(24))
+    plain = produce(workshop, "quantum.generate", asked(even_family).model_copy(update={"verify": False}), range(24))
     same = [(a["program"], b["program"]) for a, b in zip(verified, plain, strict=True) if a["draws"] == 1]
     assert same
     assert all(a == b for a, b in same)

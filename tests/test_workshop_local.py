@@ -24,6 +24,7 @@ from app.errors import (
     UnknownName,
 )
 from app.findings import has_errors
+from app.inference.checkpoint import INDEX_NAME
 from app.quantum.qasm import parse_qasm2
 from app.requests import (
     AnalogGenerateRequest,
@@ -436,7 +437,7 @@ def test_a_damaged_model_is_told_and_the_others_work(models: Path, tmp_path: Pat
 
 def test_a_damaged_index_is_a_damaged_model(tmp_path: Path):
     folder = save_tiny_model(tmp_path, "analog", name="broken")
-    (folder / "training_index.npz").write_bytes(b"PK")
+    (folder / INDEX_NAME).write_bytes(b"PK")
     with workshop_of(TinySettings(tmp_path)) as workshop:
         assert "model broken: training_index.npz" in workshop.health()["reasons"][0]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from app.inference.cache import Precision
-from app.inference.checkpoint import save_checkpoint, seal
+from app.inference.checkpoint import INDEX_NAME, save_checkpoint, seal
 from app.measures.novelty import TrainingIndex
 from app.nn.decoder import Decoder, DecoderConfig
 from app.resources import user_data_dir
@@ -43,7 +43,7 @@ def save_tiny_model(folder: Path, kind: str, *, name: str, seed: int = 0, **trai
     network = tiny_decoder(len(language.vocabulary), seed=seed)
     facts = {"corpus": "nothing", "tokens_seen": 0, "held_out_nats_per_token": 6.0, **training}
     save_checkpoint(folder / name, network, language, name=name, kind=kind, training=facts)
-    TrainingIndex.build([("0" * 32, Counter({1: 1}))]).save(folder / name / "training_index.npz")
+    TrainingIndex.build([("0" * 32, Counter({1: 1}))]).save(folder / name / INDEX_NAME)
     seal(folder / name)
     return folder / name
 

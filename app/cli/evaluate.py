@@ -216,10 +216,11 @@ def _proportions(dataset: Dataset) -> dict[str, int]:
 
 def _seen(settings: Settings, model: str) -> TrainingIndex | None:
     """What the model was trained on, where its folder says."""
+    from app.inference.checkpoint import INDEX_NAME
     from app.measures.novelty import TrainingIndex
     from app.resources import models_path
 
-    path = (settings.models_dir or models_path()) / model / "training_index.npz"
+    path = (settings.models_dir or models_path()) / model / INDEX_NAME
     return TrainingIndex.load(path) if path.is_file() else None
 
 

@@ -73,11 +73,11 @@ def learn(words: RewardWords, wanted: Wanted, as_json: bool) -> int:
     import os
 
     from app.cli.progress import ProgressBar
-    from app.inference.checkpoint import load_checkpoint
+    from app.inference.checkpoint import INDEX_NAME, load_checkpoint
     from app.measures.novelty import TrainingIndex
     from app.resources import models_path
     from app.reward.journal import STATE_NAME
-    from app.reward.run import INDEX_NAME, Iteration, RewardRun, corpus_of
+    from app.reward.run import Iteration, RewardRun, corpus_of
     from app.reward.scorer import ladder_scorer
     from app.settings import Settings
     from app.training.prepared import Prepared

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.evaluation.harness import SIMULATION_CPU_S
 from app.evaluation.quantum_card import quantum_lines
 from app.evaluation.report import types_without_testbench
 from app.evaluation.tables import INTERVALS, aims_table, cell, counts, percent, seeds_table, table
 from app.inference.checkpoint import seal
+from app.validators._tools import SIMULATION_CPU_S
 
 #: Set -> its column in tables of analog models.
 SETS: Mapping[str, str] = {

@@ -17,19 +17,15 @@ from app.errors import SimulatorFailure
 from app.evaluation.plan import Item, Side
 from app.findings import Finding
 from app.measures.novelty import TrainingIndex
-from app.simulations import Simulations
 from app.simulators.deck import default_sizes
-from app.simulators.operating_point import OperatingPointSimulator
 from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
-from app.testbenches._pool import simulation_pool
-from app.validators._base import Subject, ValidationTools, Verdict
+from app.validators._base import Subject, Verdict
+from app.validators._tools import analog_tools
 from app.validators.ladder import Ladder, Rung
 
 log = logging.getLogger(__name__)
 
-#: Most processor time of one batch of simulations, which is meant to take one second; and the wall clock beside it, so
-#: long that what else the machine does decides nothing.
-SIMULATION_CPU_S = 5.0
+#: Wall clock of one batch of simulations. What is reported has to be the same on a busy machine.
 _SIMULATION_WALL_S = 200.0
 
 _MOS = frozenset({"nmos", "pmos"})
@@ -95,13 +91,9 @@ class Record:
 
 @contextmanager
 def open_ladder(workers: int, data_dir: Path) -> Iterator[Ladder]:
-    """The ladder of checks over up to `workers` ngspice processes of its own. Raises NgspiceMissing.
-
-    A simulation is stopped by the processor time it takes and not by the clock of a busy machine.
-    """
-    with simulation_pool(size=workers, timeout_s=_SIMULATION_WALL_S, cpu_s=SIMULATION_CPU_S) as pool:
-        simulator = OperatingPointSimulator(pool, technologies[DEFAULT_TECHNOLOGY])
-        yield Ladder(ValidationTools(simulator=simulator, benches=Simulations(pool, data_dir).benches))
+    """The ladder of checks over up to `workers` ngspice processes of its own. Raises NgspiceMissing."""
+    with analog_tools(workers, data_dir, wall_s=_SIMULATION_WALL_S) as tools:
+        yield Ladder(tools)
 
 
 class Harness:

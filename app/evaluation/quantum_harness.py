@@ -185,11 +185,17 @@ class QuantumHarness:
         return replace(record, passes=verdict.passes, verdict=verdict.reason)
 
     def _loaded(self, record: ProgramRecord, text: str) -> ProgramRecord:
+        """With what Qiskit and Aer make of it; a program that is too much for Aer may still load."""
         try:
             answer = self._loader.submit({"program": text}).result()
         except SimulatorFailure as error:
             log.warning("%s, seed %d, item %d: %s", record.side, record.seed, record.index, error)
-            return replace(record, problem=str(error))
+            record = replace(record, problem=str(error))
+            try:
+                answer = self._loader.submit({"program": text, "runs": False}).result()
+            except SimulatorFailure:
+                return record
+            return replace(record, loads_bare=bool(answer["bare"]), loads=bool(answer["legacy"]))
         is_run = True if answer["ran"] is None else bool(answer["ran"])
         is_sound = bool(answer["legacy"] and answer["is_whole"] and is_run)
         return replace(

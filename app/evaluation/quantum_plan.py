@@ -25,6 +25,7 @@ from app.quantum.program import QuantumProgram, compacted
 from app.quantum.qasm import parse_qasm2
 from app.quantum.qiskit_random import random_program
 from app.quantum.skeleton import skeleton_hash
+from app.tokens.qasm_domain import BOUNDS, MAX_STATEMENTS, bucket, least_of
 
 #: Where a program is from. Sampled under conditions with the grammar and without it; with a gate set and a coupling map
 #: on top; with a depth on top; without the family; and the best of several draws by an oracle. Or real: unseen, and a
@@ -50,7 +51,6 @@ RESTRICTED = 200
 GATE_SET = ("rz", "sx", "x", "cx")
 COUPLINGS: tuple[Literal["line", "grid", "heavy_hex"], ...] = ("line", "grid", "heavy_hex")
 
-_MOST_STATEMENTS = 1023
 _SEED = 0
 
 
@@ -72,11 +72,11 @@ class Condition:
 
     @classmethod
     def of(cls, family: str, program: QuantumProgram) -> Condition:
-        """The condition of a program: buckets end at powers of the square root of 2."""
+        """The condition of a program, in the buckets that the language declares."""
         fewest, end = _bucket(len(program.operations))
-        most = min(_MOST_STATEMENTS, max(end, program.qubit_count))
+        most = min(MAX_STATEMENTS, max(end, program.qubit_count))
         shallowest, deepest = _bucket(max(1, program.depth))
-        return cls(family, program.qubit_count, min(fewest, most), most, program.depth, shallowest, deepest)
+        return cls(family, program.qubit_count, fewest, most, program.depth, shallowest, deepest)
 
     def fields(self) -> dict[str, Any]:
         """What a request says of it."""
@@ -87,14 +87,10 @@ class Condition:
         return program.qubit_count == self.qubits and self.fewest <= len(program.operations) <= self.most
 
 
-def _bucket(number: int) -> tuple[int, int]:
+def _bucket(count: int) -> tuple[int, int]:
     """The least and the greatest number of the bucket that a number from 1 up is in."""
-    end, bound = 1, 0
-    least = 1
-    while end < number:
-        bound += 1
-        least, end = end + 1, int(2 ** (bound / 2) + 0.5)
-    return least, end
+    number = bucket(count)
+    return max(1, least_of(number)), BOUNDS[number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +162,17 @@ def sort_programs(
 ) -> Programs:
     """The corpus sorted by what the model has seen, in an order drawn once.
 
-    Unseen are programs whose skeleton is not in the index of the training programs, that the model could write, and
-    that are not random by design. Without an index nothing is known, and all programs count as unseen. The model writes
-    sentences of at most `context` tokens.
+    Programs are compared as OpenQASM 2, so those with conditions are left out. Unseen are programs whose skeleton is
+    not in the index of the training programs, that the model could write, and that are not random by design. Without an
+    index nothing is known, and all programs count as unseen. The model writes sentences of at most `context` tokens.
     """
     unseen, known = [], []
     left_out: Counter[str] = Counter()
     for entry in corpus:
         program = compacted(entry.program)
-        if index is not None and index.knows(skeleton_hash(program)):
+        if program.is_dynamic:
+            left_out["with gates that hang on measured bits"] += 1
+        elif index is not None and index.knows(skeleton_hash(program)):
             known.append((entry.family, program))
         elif entry.kind == "random":
             left_out["random by design"] += 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from app.errors import InvalidInput, InvalidRequest, NotASentence, NotExpressible
+from app.errors import InvalidRequest, NotASentence, NotExpressible, pointing_at
 from app.generators._base import AnyLanguage, Candidate, Plan, generators, satisfiable
 from app.inference.engine import Prompt
 from app.measures.novelty import TrainingIndex
@@ -17,7 +17,7 @@ from app.quantum.program import QuantumProgram
 from app.quantum.qasm import read_qasm, write_qasm2, write_qasm3
 from app.quantum.skeleton import ngram_labels, skeleton_hash
 from app.requests import QuantumGenerateRequest
-from app.tokens.qasm_domain import DEPTHS, MAX_STATEMENTS, ProgramConstraint, QasmDomain
+from app.tokens.qasm_domain import BOUNDS, MAX_STATEMENTS, ProgramConstraint, QasmDomain
 from app.validators._base import Subject
 
 #: Most statements where a request does not say: about what fits the training context.
@@ -92,11 +92,8 @@ def _begun(request: QuantumGenerateRequest) -> QuantumProgram | None:
         raise InvalidRequest(
             "the grammar alone keeps a prefix; leave one of the two out, or set grammar to true", pointer="/grammar"
         )
-    try:
+    with pointing_at("/prefix"):
         return _read(request.prefix)
-    except InvalidInput as error:
-        error.pointer = error.pointer or "/prefix"
-        raise
 
 
 @lru_cache(maxsize=_PREFIXES_KEPT)
@@ -127,7 +124,7 @@ def _depth(request: QuantumGenerateRequest) -> tuple[int, int] | None:
     """The least and the greatest depth asked for."""
     if request.min_depth is None and request.max_depth is None:
         return None
-    return request.min_depth or 0, request.max_depth or DEPTHS[-1]
+    return request.min_depth or 0, request.max_depth or BOUNDS[-1]
 
 
 def _coupling(request: QuantumGenerateRequest, begun: QuantumProgram | None) -> tuple[Pair, ...] | None:

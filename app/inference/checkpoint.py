@@ -30,6 +30,9 @@ FORMAT = 1
 #: The `kind` in the configuration of a network that judges circuits and generates none.
 MEASURE = "measure"
 
+#: The file of a model folder that says what the model has seen; `measures.novelty.TrainingIndex` reads it.
+INDEX_NAME = "training_index.npz"
+
 _LARGEST_SHARD = 15_500_000
 _MANIFEST = "manifest.json"
 
@@ -64,7 +67,7 @@ def save_checkpoint(
 ) -> None:
     """The folder holds the model with weights rounded to bfloat16, and nothing that was said of an earlier one."""
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("weights*.safetensors", "card.*", "training_index.npz"):
+    for pattern in ("weights*.safetensors", "card.*", INDEX_NAME):
         for old in folder.glob(pattern):
             old.unlink()
     config = {

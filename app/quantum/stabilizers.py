@@ -6,8 +6,9 @@ Reference:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,6 +19,22 @@ from app.quantum.program import Operation
 #: How far an entry of a gate may be from that of a Clifford gate, which stim gives in single precision.
 _ROUNDING: Final = 1e-5
 
+_LOADING = threading.Lock()
+
+
+def _stim() -> Any:
+    """The package. One thread makes its bridge to numpy: two that make it at once wait for each other for ever."""
+    with _LOADING:
+        return _bridged()
+
+
+@cache
+def _bridged() -> Any:
+    import stim
+
+    stim.Tableau.from_unitary_matrix(np.eye(2), endian="little").to_unitary_matrix(endian="little")
+    return stim
+
 
 class StabilizerState:
     """The state that Clifford gates make of qubits that are all zero."""
@@ -27,9 +44,7 @@ class StabilizerState:
 
     def expectation(self, pauli: Mapping[int, Literal["X", "Y", "Z"]]) -> int:
         """Of a product of Pauli operators by qubit: 1 or -1 where it is certain, else 0."""
-        import stim
-
-        string = stim.PauliString({name: [q for q, own in pauli.items() if own == name] for name in "XYZ"})
+        string = _stim().PauliString({name: [q for q, own in pauli.items() if own == name] for name in "XYZ"})
         return int(self._simulator.peek_observable_expectation(string))
 
     def certain_bits(self, qubits: Sequence[int]) -> tuple[int | None, ...]:
@@ -52,9 +67,7 @@ class StabilizerState:
 
 def stabilizer_state(qubit_count: int, gates: Iterable[Operation]) -> StabilizerState | None:
     """The final state, or None where a gate is no Clifford gate (at its angles)."""
-    import stim
-
-    simulator = stim.TableauSimulator()
+    simulator = _stim().TableauSimulator()
     simulator.set_num_qubits(qubit_count)
     for op in gates:
         tableau = _tableau(op.name, op.angles)
@@ -67,8 +80,7 @@ def stabilizer_state(qubit_count: int, gates: Iterable[Operation]) -> Stabilizer
 @lru_cache(maxsize=4_096)
 def _tableau(name: str, angles: tuple[float, ...]) -> Any:
     """The gate as stim has it; None where it is no Clifford gate. stim itself rounds to the nearest one."""
-    import stim
-
+    stim = _stim()
     matrix = gate_matrix(name, angles)
     if len(matrix) > 4:
         return None

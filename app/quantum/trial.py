@@ -36,8 +36,8 @@ def handle(request: Mapping[str, Any]) -> dict[str, Any]:
 
     `bare` and `legacy` say whether `qiskit.qasm2.loads` takes it as it is and with Qiskit's legacy instructions;
     `is_whole` whether angles are finite, no qubit is idle and there is a gate; `has_simulator` whether Aer is here, and
-    `ran` whether it ran the program for SHOTS shots, null where that was not tried (more than MOST_QUBITS_RUN qubits).
-    `refusal` and `trouble` say why not.
+    `ran` whether it ran the program for SHOTS shots, null where that was not tried (more than MOST_QUBITS_RUN qubits,
+    or the request says `runs` false). `refusal` and `trouble` say why not.
     """
     from qiskit import qasm2
     from qiskit.exceptions import QiskitError
@@ -54,7 +54,8 @@ def handle(request: Mapping[str, Any]) -> dict[str, Any]:
     except QiskitError as reason:
         return answer | {"legacy": False, "refusal": str(reason.message)}
     answer |= {"legacy": True, "is_whole": _is_whole(circuit)}
-    if answer["is_whole"] and circuit.num_qubits <= MOST_QUBITS_RUN and answer["has_simulator"]:
+    is_run = request.get("runs", True) and circuit.num_qubits <= MOST_QUBITS_RUN and answer["has_simulator"]
+    if is_run and answer["is_whole"]:
         trouble = _run(circuit)
         answer |= {"ran": trouble is None, "trouble": trouble}
     return answer

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from app.errors import InvalidRequest
-from app.inference.checkpoint import Checkpoint, save_checkpoint, seal
+from app.inference.checkpoint import INDEX_NAME, Checkpoint, save_checkpoint, seal
 from app.nn.decoder import Decoder
 from app.reward.journal import RoundJournal
 from app.reward.judge import JudgedSample, RoundFigures, Sample, figures, judge
@@ -41,9 +41,6 @@ from app.training.sentences import Example, SentenceStream
 from app.training.trainer import Progress, Trainer, TrainingResult, held_out_loss
 
 log = logging.getLogger(__name__)
-
-#: The file of a model folder that says what the model has seen.
-INDEX_NAME = "training_index.npz"
 
 #: Samples are scored in this many threads a worker process, so that none of them waits for the next circuit.
 _THREADS_A_WORKER = 2

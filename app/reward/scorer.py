@@ -21,21 +21,18 @@ from app.resources import models_path
 from app.reward.judge import CircuitFacts, conduction_credit, is_copy
 from app.reward.recipe import RewardRecipe
 from app.simulators.deck import default_sizes
-from app.simulators.operating_point import OperatingPointSimulator
 from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
 from app.testbenches._base import testbenches
 from app.testbenches._function import FunctionVerdict, check_function, testbenches_for
-from app.testbenches._pool import simulation_pool
-from app.testbenches._simulator import BenchSimulator
 from app.validators._base import Subject, ValidationTools
+from app.validators._tools import analog_tools
 from app.validators.ladder import Ladder
 
 log = logging.getLogger(__name__)
 
-#: Processor seconds that one request may take, and how many times that by the clock. A circuit that takes longer earns
-#: nothing: where the simulator struggles, it has no answer worth waiting for.
-_CPU_S = 5.0
-_PATIENCE = 10
+#: Wall clock of one batch of simulations. A circuit that takes longer earns nothing: where the simulator struggles, it
+#: has no answer worth waiting for.
+_SIMULATION_WALL_S = 50.0
 
 #: Findings of the ladder that tell of a current which no designer would allow.
 _OVERDRIVEN = frozenset({"overdriven", "supply_overcurrent"})
@@ -52,9 +49,7 @@ def ladder_scorer(recipe: RewardRecipe, seen: TrainingIndex, data_dir: Path, *, 
         NgspiceMissing: there is no simulator.
         UnknownName: the recipe holds out a testbench that there is not.
     """
-    with simulation_pool(size=workers, timeout_s=_PATIENCE * _CPU_S, cpu_s=_CPU_S) as pool:
-        simulator = OperatingPointSimulator(pool, technologies[DEFAULT_TECHNOLOGY])
-        tools = ValidationTools(simulator=simulator, benches=BenchSimulator(pool, tables_folder=data_dir / "gmid"))
+    with analog_tools(workers, data_dir, wall_s=_SIMULATION_WALL_S) as tools:
         yield LadderScorer(recipe, tools, seen, _classifier())
 
 

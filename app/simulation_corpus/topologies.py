@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from app.analog.canonical import canonical_hash
-from app.analog.corpus import read_analoggenie, read_archetypes
+from app.analog.corpus import ARCHETYPES, read_archetypes
+from app.analog.dataset import read_dataset
 from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.netlist import Netlist
 from app.analog.spice import parse_spice, write_spice
@@ -41,12 +42,13 @@ def stored_topology(type_: str, origin: Origin, name: str, netlist: Netlist) -> 
 def all_topologies(source: Path | None = None, generated: Path | None = None) -> tuple[Topology, ...]:
     """The archetypes, then the corpus at `source`, then the rows of `generated`; of equal circuits the first one.
 
-    `source` is an AnalogGenie data set as `read_analoggenie` takes it, `generated` what ``josephson generate analog
-    --output`` writes. Rows whose status is not ``ok``, and circuits that SPICE cannot express, are left out.
+    `source` is an AnalogGenie data set as `read_dataset` takes it, whose circuits have the types that models learn,
+    with the op-amps inside them. `generated` is what ``josephson generate analog --output`` writes. Rows whose status
+    is not ``ok``, and circuits that SPICE cannot express, are left out.
 
     Raises:
         CorpusMissing: there is nothing at one of the paths.
-        InvalidInput: a line is not a row of a generated circuit.
+        InvalidInput: a line is not a circuit of the corpus, or not a row of a generated one.
     """
     found: dict[str, Topology] = {}
     for topology in _each(source, generated):
@@ -58,8 +60,8 @@ def _each(source: Path | None, generated: Path | None) -> Iterator[Topology]:
     for circuit in read_archetypes():
         yield stored_topology(circuit.type, "archetype", circuit.id, circuit.netlist)
     if source is not None:
-        drawings = read_analoggenie(source).circuits
-        yield from _expressible(("corpus", c.type, f"{c.source} {c.id}", c.netlist) for c in drawings)
+        drawn = (circuit for circuit in read_dataset(source).circuits if circuit.source != ARCHETYPES)
+        yield from _expressible(("corpus", c.type, f"{c.source} {c.id}", c.netlist) for c in drawn)
     if generated is not None:
         yield from _expressible(_generated_rows(generated))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -48,6 +48,7 @@ class Vocabulary:
 PAD, BEGIN, END = 0, 1, 2
 
 Circuit = TypeVar("Circuit")
+AnyCircuit = TypeVar("AnyCircuit", contravariant=True)
 Constraint = TypeVar("Constraint", contravariant=True)
 State = TypeVar("State", bound="TensorState")
 
@@ -97,7 +98,7 @@ class Language(Protocol, Generic[Circuit, Constraint, State]):
         ...
 
     def decode(self, ids: Sequence[int], *, checks_size: bool = True) -> tuple[Circuit, str]:
-        """The circuit and its label; raises NotASentence. `checks_size` holds the sentence to the size it declares."""
+        """The circuit and its label; raises NotASentence. `checks_size` holds the sentence to what it declares."""
         ...
 
     def prompt(self, constraint: Constraint) -> list[int]:
@@ -106,6 +107,15 @@ class Language(Protocol, Generic[Circuit, Constraint, State]):
 
     def grammar(self, device: torch.device) -> Grammar[Constraint, State]:
         """The grammar with its tables on an accelerator (or the CPU)."""
+        ...
+
+
+@runtime_checkable
+class HasBeginnings(Protocol[AnyCircuit]):
+    """What some languages offer besides: sentences of a circuit that begin elsewhere than `encode` has them begin."""
+
+    def encode_from_anywhere(self, circuit: AnyCircuit, label: str, rng: random.Random) -> list[int]:
+        """As `encode`, but the sentence begins at any part of the circuit. Raises NotExpressible."""
         ...
 
 

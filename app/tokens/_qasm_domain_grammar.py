@@ -1,20 +1,21 @@
 """The grammar of the quantum domain language as tensors, with the look-ahead that leaves no qubit idle.
 
-What a completed sentence guarantees: it decodes; it holds exactly the declared number of statements, which lies within
-the constraint's bounds; its registers spell out every qubit below the declared width, in order, and each is used by a
-gate, a measurement or a reset; the qubits of a gate are distinct; classical bits are declared; at least one gate is
-declared and no other occurs; gates are those of the gate set; two-qubit gates act on coupled pairs only; conditions
-stand only where the constraint allows them; the declared depth is one that the constraint asks for and that so many
-statements can have (whether the program has it is the model's matter); it begins with the constraint's prefix.
+What a completed sentence guarantees: it decodes; it has as many statements as the constraint asks for, and as the least
+depth wanted takes; its registers spell out every qubit below the declared width, in order, and each is used by a gate,
+a measurement or a reset; the qubits of a gate are distinct; classical bits are declared; at least one gate is declared
+and no other occurs; gates are those of the gate set; two-qubit gates act on coupled pairs only; conditions stand only
+where the constraint allows them; the declared depth and size are ones that the constraint asks for and that go together
+(whether the program has them is the model's matter); it begins with the constraint's prefix.
 
-Look-ahead. The number of untouched qubits never exceeds the number of statements left, so that the rest can touch one
-each. Where the two are equal, the next statement must touch one, and barriers are not allowed. The gates that are
-declared, classical bits (for measuring) or a reset must *cover* the qubits: some statement can touch each. Gates on one
-qubit do, and gates on more do where the coupling map leaves no qubit alone. The body begins once they are covered.
+Look-ahead. The number of untouched qubits never exceeds the number of statements that may follow, so that the rest can
+touch one each. Where the two are equal, the next statement must touch one, and barriers are not allowed. The gates that
+are declared, classical bits (for measuring) or a reset must *cover* the qubits: some statement can touch each. Gates on
+one qubit do, and gates on more do where the coupling map leaves no qubit alone. The body begins once they are covered.
 
-Length. Barriers list at most eight qubits for each statement of the sentence, so that these bound its tokens.
+Length. Barriers list at most eight qubits for each statement that the constraint allows, which bounds a sentence's
+tokens.
 
-Countdown. Where it is due, the one token legal says how many statements are left, so it takes nothing from a choice.
+Counts. Where one is due, the one token legal says how many statements there are, so it takes nothing from a choice.
 
 Prefix. Its tokens are forced: each is the only one legal at its place. The gates it uses must be declared, and its size
 is one that leaves a statement for every qubit that it leaves idle.
@@ -35,18 +36,16 @@ from app.quantum.gates import GATES
 from app.tokens._angles import GRID
 from app.tokens._base import END, PAD, TensorState
 from app.tokens.qasm_domain import (
+    AFTER_START,
+    AFTER_STEP,
     BARRIER_ON,
     BIN_START,
+    BOUNDS,
     CLBIT_START,
     CREG,
     DEPTH_START,
-    DEPTHS,
     FAMILY_START,
     GRID_START,
-    HIGH_START,
-    LEFT_START,
-    LEFT_STEP,
-    LOW_START,
     MAX_CLBITS,
     MAX_PREFIX_TOKENS,
     MAX_QUBITS,
@@ -55,27 +54,30 @@ from app.tokens.qasm_domain import (
     OPERATIONS,
     QREG,
     QUBIT_START,
+    SIZE_START,
     USES_START,
     VOCABULARY,
     WHEN_START,
     WIDTH_START,
     ProgramConstraint,
+    least_of,
 )
 
 _VOCAB = len(VOCABULARY)
-_BASE = LOW_START - HIGH_START
-_KINDS = LEFT_START - USES_START  # gates, which begin the operations
+_KINDS = AFTER_START - USES_START  # gates, which begin the operations
 _MEASURE = OPERATIONS.index("measure")
 _RESET = OPERATIONS.index("reset")
-_BARRIERS = [OPERATIONS.index("barrier"), BARRIER_ON - OPERATION_START]
 
 #: Tokens before the registers, and places for forced tokens: beside the prefix's, one between registers and statements
 #: and two after these.
-_HEAD = 5
+_HEAD = 4
 _FORCED = _HEAD + MAX_PREFIX_TOKENS + 3
 
-#: Most qubits that barriers may list, for each statement of the sentence.
+#: Most qubits that barriers may list, for each statement that the sentence may hold.
 _LISTED = 8
+
+#: The least number in each bucket.
+_SMALLEST = [least_of(number) for number in range(len(BOUNDS))]
 
 #: Constraints whose first state is kept: a job and its engine start from the same one.
 _STARTS_KEPT = 64
@@ -87,27 +89,26 @@ class _Phase(IntEnum):
     FAMILY = 0
     WIDTH = 1
     DEPTH = 2
-    HIGH = 3
-    LOW = 4
-    QREG = 5
-    FIRST_QUBIT = 6  # of a register
-    LATER_QUBIT = 7  # or what follows a register of qubits
-    FIRST_CLBIT = 8
-    LATER_CLBIT = 9
-    REGISTERED = 10  # a further classical register or a gate to declare: the prefix's last register stays as it is
-    USES = 11  # a further gate to declare, or the body
-    NEXT = 12  # a countdown, a statement or the end
-    STATEMENT = 13  # the countdown was written
-    WHEN_CLBIT = 14
-    CONDITIONED = 15  # a gate or reset
-    QUBIT = 16
-    CLBIT = 17
-    ANGLE = 18
-    FINE = 19
-    FIRST_LISTED = 20  # of a barrier
-    LATER_LISTED = 21  # or what follows the barrier
-    DONE = 22
-    INSIDE = 23  # stands in the table of phases for what the statement's operation wants next
+    SIZE = 3
+    QREG = 4
+    FIRST_QUBIT = 5  # of a register
+    LATER_QUBIT = 6  # or what follows a register of qubits
+    FIRST_CLBIT = 7
+    LATER_CLBIT = 8
+    REGISTERED = 9  # a further classical register or a gate to declare: the prefix's last register stays as it is
+    USES = 10  # a further gate to declare, or the body
+    NEXT = 11  # a count, a statement or the end
+    STATEMENT = 12  # the count was written
+    WHEN_CLBIT = 13
+    CONDITIONED = 14  # a gate or reset
+    QUBIT = 15
+    CLBIT = 16
+    ANGLE = 17
+    FINE = 18
+    FIRST_LISTED = 19  # of a barrier
+    LATER_LISTED = 20  # or what follows the barrier
+    DONE = 21
+    INSIDE = 22  # stands in the table of phases for what the statement's operation wants next
 
 
 _P = _Phase
@@ -120,7 +121,7 @@ class _Class(IntEnum):
     QREG = 1
     CREG = 2
     USES = 3
-    LEFT = 4
+    AFTER = 4
     WHEN = 5
     OPERATION = 6
     BARRIER_ON = 7
@@ -136,21 +137,21 @@ _C = _Class
 
 #: Where each class of token begins in the vocabulary.
 _CLASS_STARTS = (
-    (_C.HEAD, FAMILY_START), (_C.QREG, QREG), (_C.CREG, CREG), (_C.USES, USES_START), (_C.LEFT, LEFT_START),
+    (_C.HEAD, FAMILY_START), (_C.QREG, QREG), (_C.CREG, CREG), (_C.USES, USES_START), (_C.AFTER, AFTER_START),
     (_C.WHEN, WHEN_START), (_C.OPERATION, OPERATION_START), (_C.BARRIER_ON, BARRIER_ON), (_C.QUBIT, QUBIT_START),
     (_C.CLBIT, CLBIT_START), (_C.GRID, GRID_START), (_C.BIN, BIN_START),
 )  # fmt: skip
 
-_STARTS = {_C.LEFT: _P.STATEMENT, _C.WHEN: _P.WHEN_CLBIT, _C.OPERATION: _P.INSIDE, _C.BARRIER_ON: _P.FIRST_LISTED}
+_STARTS = {_C.WHEN: _P.WHEN_CLBIT, _C.OPERATION: _P.INSIDE, _C.BARRIER_ON: _P.FIRST_LISTED}
+_ENDS = {_C.END: _P.DONE, **_STARTS}
 _REGISTERS = {_C.QREG: _P.FIRST_QUBIT, _C.CREG: _P.FIRST_CLBIT, _C.USES: _P.USES}
 
 #: Which classes may follow in each phase, and the phase after each.
 _FOLLOWING: dict[_Phase, dict[_Class, _Phase]] = {
     _P.FAMILY: {_C.HEAD: _P.WIDTH},
     _P.WIDTH: {_C.HEAD: _P.DEPTH},
-    _P.DEPTH: {_C.HEAD: _P.HIGH},
-    _P.HIGH: {_C.HEAD: _P.LOW},
-    _P.LOW: {_C.HEAD: _P.QREG},
+    _P.DEPTH: {_C.HEAD: _P.SIZE},
+    _P.SIZE: {_C.HEAD: _P.QREG},
     _P.QREG: {_C.QREG: _P.FIRST_QUBIT},
     _P.FIRST_QUBIT: {_C.QUBIT: _P.LATER_QUBIT},
     _P.LATER_QUBIT: {_C.QUBIT: _P.LATER_QUBIT, **_REGISTERS},
@@ -158,8 +159,8 @@ _FOLLOWING: dict[_Phase, dict[_Class, _Phase]] = {
     _P.LATER_CLBIT: {_C.CLBIT: _P.LATER_CLBIT, **_REGISTERS},
     _P.REGISTERED: _REGISTERS,
     _P.USES: {_C.USES: _P.USES, **_STARTS},
-    _P.NEXT: {_C.END: _P.DONE, **_STARTS},
-    _P.STATEMENT: _STARTS,
+    _P.NEXT: {_C.AFTER: _P.STATEMENT, **_ENDS},
+    _P.STATEMENT: _ENDS,
     _P.WHEN_CLBIT: {_C.CLBIT: _P.CONDITIONED},
     _P.CONDITIONED: {_C.OPERATION: _P.INSIDE},
     _P.QUBIT: {_C.QUBIT: _P.INSIDE},
@@ -167,16 +168,15 @@ _FOLLOWING: dict[_Phase, dict[_Class, _Phase]] = {
     _P.ANGLE: {_C.GRID: _P.INSIDE, _C.BIN: _P.FINE},
     _P.FINE: {_C.BIN: _P.INSIDE},
     _P.FIRST_LISTED: {_C.QUBIT: _P.LATER_LISTED},
-    _P.LATER_LISTED: {_C.QUBIT: _P.LATER_LISTED, _C.END: _P.DONE, **_STARTS},
+    _P.LATER_LISTED: {_C.QUBIT: _P.LATER_LISTED, _C.AFTER: _P.STATEMENT, **_ENDS},
 }
 
 #: Tokens of the head, phase by phase.
 _HEAD_RANGES = {
     _P.FAMILY: (FAMILY_START, WIDTH_START),
     _P.WIDTH: (WIDTH_START, DEPTH_START),
-    _P.DEPTH: (DEPTH_START, HIGH_START),
-    _P.HIGH: (HIGH_START, LOW_START),
-    _P.LOW: (LOW_START, QREG),
+    _P.DEPTH: (DEPTH_START, SIZE_START),
+    _P.SIZE: (SIZE_START, QREG),
 }
 
 
@@ -186,7 +186,7 @@ class _Fact(IntEnum):
     CLASS = 0
     WIDTH = 1  # number of qubits declared
     LEAST = 2  # fewest statements of a program that has the depth declared
-    LEFT = 3  # what it adds to the statements left
+    LEFT = 3  # what it adds to the statements that may follow
     OPERATION = 4  # index in OPERATIONS
     QUBIT = 5
     USED = 6  # place of a declared gate, from 1
@@ -202,12 +202,10 @@ def _facts() -> Tensor:
     table[BARRIER_ON + 1 : QUBIT_START, _Fact.CLASS] = int(_C.OPERATION)
     table[END, _Fact.CLASS] = int(_C.END)
     for start, stop, column in (
-        (WIDTH_START, DEPTH_START, _Fact.WIDTH), (USES_START, LEFT_START, _Fact.USED),
+        (WIDTH_START, DEPTH_START, _Fact.WIDTH), (USES_START, AFTER_START, _Fact.USED),
     ):  # fmt: skip
         table[start:stop, column] = torch.arange(1, stop - start + 1)
-    table[DEPTH_START:HIGH_START, _Fact.LEAST] = torch.tensor([_least_depth(bucket) for bucket in range(len(DEPTHS))])
-    table[HIGH_START:LOW_START, _Fact.LEFT] = torch.arange(_BASE) * _BASE
-    table[LOW_START:QREG, _Fact.LEFT] = torch.arange(_BASE)
+    table[DEPTH_START:SIZE_START, _Fact.LEAST] = torch.tensor(_SMALLEST)
     table[OPERATION_START:QUBIT_START, _Fact.LEFT] = -1
     table[OPERATION_START:QUBIT_START, _Fact.OPERATION] = torch.arange(len(OPERATIONS))
     table[QUBIT_START:CLBIT_START, _Fact.QUBIT] = torch.arange(MAX_QUBITS)
@@ -217,11 +215,6 @@ def _facts() -> Tensor:
     table[CREG, _Fact.COVERS] = 2
     table[CREG, _Fact.PERMITS] = OPERATION_START + _MEASURE
     return table
-
-
-def _least_depth(bucket: int) -> int:
-    """The least depth that a depth bucket holds."""
-    return DEPTHS[bucket - 1] + 1 if bucket else 0
 
 
 def _marked(*phases: _Phase) -> Tensor:
@@ -248,10 +241,10 @@ def _phase_tables() -> tuple[Tensor, Tensor]:
 class QasmDomainState(TensorState):
     """Row tensors of the automaton.
 
-    `left` counts statements that must still begin (before the body: the size as far as it is declared), `least` and
-    `most` bound the size; `declared` and `clbits` count the bits that registers hold so far; `used` is the place of the
-    last gate declared, from 1; `is_covered` says that some declared statement can touch any qubit; `uses` tells by that
-    and by `used` which gates may be declared next, and, last, whether the body may begin.
+    `done` counts statements that have begun and `left` those that still may; `fewest` must be there in the end, `least`
+    and `most` bound the size that may be declared; `declared` and `clbits` count the bits that registers hold so far;
+    `used` is the place of the last gate declared, from 1; `is_covered` says that some declared statement can touch any
+    qubit; `uses` tells by that and by `used` which gates may be declared next, and, last, whether the body may begin.
 
     `idle` marks untouched qubits below the width, `idle_count` counts them; `coupled` is the adjacency of the coupling
     map (all ones where there is none, which `is_full` says), `joined` marks qubits that it joins to any, `idle_near` is
@@ -264,9 +257,10 @@ class QasmDomainState(TensorState):
     """
 
     FIELDS = (
-        "phase", "operation", "operand", "angles_left", "width", "left", "least", "most", "grows", "declared", "clbits",
-        "used", "is_covered", "covers_pairs", "uses", "idle", "idle_count", "first_qubit", "taken", "lowest", "highest",
-        "spare", "coupled", "is_full", "joined", "idle_near", "allowed", "forced", "place", "due", "first_statement",
+        "phase", "operation", "operand", "angles_left", "width", "done", "left", "least", "most", "fewest", "grows",
+        "declared", "clbits", "used", "is_covered", "covers_pairs", "uses", "idle", "idle_count", "first_qubit",
+        "taken", "lowest", "highest", "spare", "coupled", "is_full", "joined", "idle_near", "allowed", "forced",
+        "place", "due", "first_statement",
     )  # fmt: skip
 
     def __init__(self, rows: int, device: torch.device) -> None:
@@ -278,7 +272,8 @@ class QasmDomainState(TensorState):
 
         self.phase = ints() + int(_P.DONE)
         self.operation, self.operand, self.angles_left = ints(), ints(), ints()
-        self.width, self.left, self.least, self.most, self.grows = ints(), ints(), ints(), ints(), ints()
+        self.width, self.done, self.left = ints(), ints(), ints()
+        self.least, self.most, self.fewest, self.grows = ints(), ints(), ints(), ints()
         self.declared, self.clbits, self.used = ints(), ints(), ints()
         self.is_covered, self.covers_pairs = bools(), ints()
         self.uses = bools(2 * (_KINDS + 1), _KINDS + 1)
@@ -315,14 +310,12 @@ class QasmDomainGrammar:
             [_P.REGISTERED, _P.REGISTERED, _P.NEXT], device=device
         )
         self._facts = _facts().to(device)
-        digits = torch.arange(_BASE, device=device)
-        self._size_from = torch.cat((digits * _BASE, digits))
-        self._size_to = torch.cat((digits * _BASE + _BASE - 1, digits))
-        self._counts = torch.arange(LEFT_STEP, MAX_STATEMENTS + 1, LEFT_STEP, device=device)
+        self._smallest, self._largest = torch.tensor(_SMALLEST, device=device), torch.tensor(BOUNDS, device=device)
+        self._counts = torch.arange(AFTER_STEP, MAX_STATEMENTS + 1, AFTER_STEP, device=device)
         self._numbers = torch.arange(MAX_QUBITS, device=device)
         self._clbits = torch.arange(MAX_CLBITS, device=device)
         self._declares_clbits = _marked(_P.FIRST_CLBIT, _P.LATER_CLBIT).long().to(device)
-        self._is_between = _marked(_P.USES, _P.NEXT, _P.LATER_LISTED).to(device)
+        self._is_between = _marked(_P.NEXT, _P.LATER_LISTED).to(device)
         self._start = lru_cache(maxsize=_STARTS_KEPT)(self._begin)
 
     def allocate(self, rows: int) -> QasmDomainState:
@@ -355,7 +348,7 @@ class QasmDomainGrammar:
         state.is_covered[0] = constraint.gate_set is None
         kinds = _kinds_allowed(constraint)
         allowed[OPERATION_START : OPERATION_START + _KINDS] = False
-        allowed[USES_START:LEFT_START] = torch.tensor(kinds, device=self.device)
+        allowed[USES_START:AFTER_START] = torch.tensor(kinds, device=self.device)
         self._join(state, constraint)
         state.uses[0] = _uses(constraint, kinds).to(self.device)
         self._bound(state, constraint, kinds)
@@ -402,40 +395,43 @@ class QasmDomainGrammar:
         if program is not None:
             done, depth = len(program.operations) + len(program.idle_qubits), program.depth
         wanted = constraint.depth_buckets
-        if depth > DEPTHS[wanted[-1]]:
+        if depth > BOUNDS[wanted[-1]]:
             raise InvalidRequest(
-                f"the prefix has a depth of {depth} already, max_depth is {DEPTHS[wanted[-1]]}", pointer="/max_depth"
+                f"the prefix has a depth of {depth} already, max_depth is {BOUNDS[wanted[-1]]}", pointer="/max_depth"
             )
-        if _least_depth(wanted[0]) > constraint.max_statements:
+        if _SMALLEST[wanted[0]] > constraint.max_statements:
             raise InvalidRequest(
-                f"a depth of {_least_depth(wanted[0])} takes as many statements, "
+                f"a depth of {_SMALLEST[wanted[0]]} takes as many statements, "
                 f"at most {constraint.max_statements} are allowed",
                 pointer="/min_depth",
             )
-        for bucket, most in enumerate(DEPTHS):
-            is_possible = depth <= most and _least_depth(bucket) <= constraint.max_statements
+        for bucket, most in enumerate(BOUNDS):
+            is_possible = depth <= most and _SMALLEST[bucket] <= constraint.max_statements
             allowed[DEPTH_START + bucket] = is_possible and bucket in wanted
-        state.least[0] = max(constraint.min_statements, done)
+        least = max(constraint.min_statements, done)
+        state.fewest[0] = max(least, _SMALLEST[wanted[0]])
+        state.least[0] = least
+        state.left[0], state.spare[0] = constraint.max_statements, _LISTED * constraint.max_statements
         state.most[0], state.grows[0] = constraint.max_statements, int(program is None)
 
     def longest(self, constraint: ProgramConstraint) -> int:
-        """The head at its longest, the prefix, the longest possible statements, their countdowns, end."""
+        """The head at its longest, the prefix, the longest possible statements, their counts, end."""
         width = constraint.width or min(MAX_QUBITS, constraint.max_statements)
         gates = [
             gate for gate, is_allowed in zip(GATES.values(), _kinds_allowed(constraint), strict=True) if is_allowed
         ]
         most = max(3, *(1 + gate.qubit_count + 2 * gate.angle_count for gate in gates)) + 2 * constraint.dynamic
-        statements = (most + min(_LISTED, width)) * constraint.max_statements + constraint.max_statements // LEFT_STEP
+        statements = (most + min(_LISTED, width)) * constraint.max_statements + constraint.max_statements // AFTER_STEP
         return 1 + _HEAD + 2 * (width + MAX_CLBITS) + len(gates) + len(constraint.prefix) + statements + 1
 
     def given(self, state: QasmDomainState, rows: int) -> Tensor:
         """Bool [rows]: whether the next token is one of the constraint's prefix."""
         here = state.first(rows)
-        return (here.due[:, 0] != PAD) & ~(self._is_countdown(here) & (here.phase == _P.NEXT))
+        return (here.due[:, 0] != PAD) & ~(self._is_counted(here) & (here.phase == _P.NEXT))
 
-    def _is_countdown(self, here: QasmDomainState) -> Tensor:
-        """Bool [rows]: whether a countdown stands before the next statement, if one begins now."""
-        return self._is_between[here.phase] & (here.left % LEFT_STEP == 0)
+    def _is_counted(self, here: QasmDomainState) -> Tensor:
+        """Bool [rows]: whether a count stands before the next statement or the end, if one of them follows now."""
+        return self._is_between[here.phase] & (here.done % AFTER_STEP == 0)
 
     def mask(self, state: QasmDomainState, rows: int) -> Tensor:
         """Bool [rows, vocabulary]: the tokens that may follow."""
@@ -446,14 +442,14 @@ class QasmDomainGrammar:
         width, left, clbits = here.width[:, None], here.left[:, None], here.clbits[:, None]
 
         # the size, registers, and gates to declare
-        mask[:, HIGH_START:QREG] &= self._size_from + left <= here.most[:, None]
-        mask[:, HIGH_START:QREG] &= self._size_to + left >= here.least[:, None]
+        mask[:, SIZE_START:QREG] &= self._smallest <= here.most[:, None]
+        mask[:, SIZE_START:QREG] &= self._largest >= here.least[:, None]
         is_complete = here.declared[:, None] == width
         mask[:, QREG : QREG + 1] &= ~is_complete
         mask[:, CREG : CREG + 1] &= is_complete & (clbits < MAX_CLBITS)
         uses = here.uses[every, here.used + here.is_covered * (_KINDS + 1)]
         fits = self._needed <= width
-        mask[:, USES_START:LEFT_START] &= uses[:, :_KINDS] & is_complete & fits[:, :_KINDS]
+        mask[:, USES_START:AFTER_START] &= uses[:, :_KINDS] & is_complete & fits[:, :_KINDS]
 
         # the last statements are for untouched qubits; one that has begun is no longer counted by `left`
         is_operand = phase == _P.QUBIT
@@ -462,11 +458,12 @@ class QasmDomainGrammar:
         paired = here.joined & (alone | (here.idle_near > here.idle))
 
         # statements: as many qubits as the operation needs, one of them untouched where it must be
-        is_counted = self._is_countdown(here)[:, None]
+        is_counted = self._is_counted(here)[:, None]
         in_head = phase == _P.USES
         begins = uses[:, _KINDS:] | ~in_head
-        mask[:, END : END + 1] &= left == 0
-        mask[:, LEFT_START:WHEN_START] &= begins & is_counted & (self._counts == left)
+        may_end = (here.done >= here.fewest) & (here.idle_count == 0)
+        mask[:, END : END + 1] &= may_end[:, None] & ~is_counted
+        mask[:, AFTER_START:WHEN_START] &= is_counted & (self._counts == here.done[:, None])
         begins = begins & ~is_counted & (left > 0)
         is_first = in_head & (here.first_statement != PAD)
         operations = fits & (self._is_narrow | paired.any(-1, keepdim=True)) & (self._touches | may_idle)
@@ -505,10 +502,10 @@ class QasmDomainGrammar:
         phase = self._following[before * _CLASSES + token_class]
 
         # the place among the forced tokens
-        given = (here.due[:, 0] != PAD) & (token_class != _C.LEFT)
+        given = (here.due[:, 0] != PAD) & (token_class != _C.AFTER)
         leaves_head = (before == _P.USES) & (token_class != _C.USES)
-        steps = (before <= _P.LOW) | given | leaves_head
-        here.place += (steps.long() + (leaves_head & (token_class != _C.LEFT)))[:, None]
+        steps = (before <= _P.SIZE) | given | leaves_head
+        here.place += (steps.long() + leaves_head)[:, None]
         torch.gather(here.forced, 1, here.place, out=here.due)
 
         # the head
@@ -525,6 +522,7 @@ class QasmDomainGrammar:
 
         # a statement and its qubits
         begins = (token_class == _C.OPERATION) | (token_class == _C.BARRIER_ON)
+        here.done += begins
         operation = torch.where(begins, operation, here.operation)
         here.operation[:] = operation
         angles_left = torch.where(begins, self._angles[operation], here.angles_left)
@@ -533,7 +531,7 @@ class QasmDomainGrammar:
         here.first_qubit[:] = torch.where(is_operand & (operand == 0), qubit, here.first_qubit)
         operand = operand + (is_operand | is_listed)
         here.operand[:] = operand
-        here.spare += _LISTED * left * (before <= _P.LOW) - is_listed.long()
+        here.spare -= is_listed.long()
         here.taken &= ~begins[:, None]
         at = qubit[:, None]
         here.taken.scatter_(1, at, here.taken.gather(1, at) | is_operand[:, None])

@@ -1,11 +1,13 @@
-"""The domain language of quantum programs: a head that declares, then `([LEFT] [WHEN] STATEMENT)*`.
+"""The domain language of quantum programs: a head that declares, then `([WHEN] STATEMENT [AFTER])*`.
 
-    <begin> family:F width:N depth:D size32:a size1:b (qreg q..q)+ (creg c..c)* uses:G.. body <end>
+    <begin> family:F width:N depth:D size:S (qreg q..q)+ (creg c..c)* uses:G.. body <end>
 
 One list, OpenQASM 2 and 3 out. A statement is a gate with its qubits and angles, `measure` with a qubit and a classical
 bit, `reset`, `barrier` over all qubits, or `barrier_on` with some of them. `when:V c` before a gate or reset makes it
-hang on a classical bit. The head spells out every bit of every register and names every gate that the body uses, and
-before every eighth statement from the end a sentence says how many are left: a network looks back, and counts badly.
+hang on a classical bit. Depth and number of statements are declared to a factor of the square root of 2, and are what
+the program is about to be, not what it must be: a network that plans a program need not know its length. The head
+spells out every bit of every register and names every gate that the body uses, and after every eighth statement a
+sentence says how many there are: a network looks back, and counts badly.
 """
 
 from __future__ import annotations
@@ -38,13 +40,11 @@ MAX_STATEMENTS = 1023
 #: Most tokens that a constraint's prefix can hold.
 MAX_PREFIX_TOKENS = 4096
 
-#: Depth buckets: bucket k holds programs of a depth above DEPTHS[k - 1] and up to DEPTHS[k].
-DEPTHS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 181, 256, 362, 512, 724, 1024)
+#: Buckets of depths and of numbers of statements: bucket k holds what is above BOUNDS[k - 1] and up to BOUNDS[k].
+BOUNDS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 181, 256, 362, 512, 724, 1024)
 
-#: A sentence says how many statements are left where that is a multiple of this.
-LEFT_STEP = 8
-
-_SIZE_BASE = 32
+#: A sentence says how many statements it has so far where that is a multiple of this.
+AFTER_STEP = 8
 
 #: Every statement token in vocabulary order.
 OPERATIONS = (*GATES, *STATEMENTS, "barrier_on")
@@ -54,12 +54,11 @@ VOCABULARY = Vocabulary(
         "<pad>", "<begin>", "<end>",
         *(f"family:{name}" for name in FAMILIES),
         *(f"width:{count}" for count in range(1, MAX_QUBITS + 1)),
-        *(f"depth:{bound}" for bound in DEPTHS),
-        *(f"size32:{digit}" for digit in range(_SIZE_BASE)),
-        *(f"size1:{digit}" for digit in range(_SIZE_BASE)),
+        *(f"depth:{bound}" for bound in BOUNDS),
+        *(f"size:{bound}" for bound in BOUNDS),
         "qreg", "creg",
         *(f"uses:{name}" for name in GATES),
-        *(f"left:{count}" for count in range(LEFT_STEP, MAX_STATEMENTS + 1, LEFT_STEP)),
+        *(f"after:{count}" for count in range(AFTER_STEP, MAX_STATEMENTS + 1, AFTER_STEP)),
         "when:0", "when:1",
         *OPERATIONS,
         *(f"q{number}" for number in range(MAX_QUBITS)),
@@ -71,13 +70,12 @@ VOCABULARY = Vocabulary(
 
 FAMILY_START = VOCABULARY.index[f"family:{FAMILIES[0]}"]
 WIDTH_START = VOCABULARY.index["width:1"]
-DEPTH_START = VOCABULARY.index[f"depth:{DEPTHS[0]}"]
-HIGH_START = VOCABULARY.index["size32:0"]
-LOW_START = VOCABULARY.index["size1:0"]
+DEPTH_START = VOCABULARY.index[f"depth:{BOUNDS[0]}"]
+SIZE_START = VOCABULARY.index[f"size:{BOUNDS[0]}"]
 QREG = VOCABULARY.index["qreg"]
 CREG = VOCABULARY.index["creg"]
 USES_START = VOCABULARY.index[f"uses:{next(iter(GATES))}"]
-LEFT_START = VOCABULARY.index[f"left:{LEFT_STEP}"]
+AFTER_START = VOCABULARY.index[f"after:{AFTER_STEP}"]
 WHEN_START = VOCABULARY.index["when:0"]
 OPERATION_START = VOCABULARY.index[OPERATIONS[0]]
 BARRIER_ON = VOCABULARY.index["barrier_on"]
@@ -87,9 +85,14 @@ GRID_START = VOCABULARY.index[f"pi*{GRID[0]}"]
 BIN_START = VOCABULARY.index["bin0"]
 
 
-def depth_bucket(depth: int) -> int:
-    """The bucket of DEPTHS that holds a depth of 0..1024."""
-    return bisect.bisect_left(DEPTHS, depth)
+def bucket(number: int) -> int:
+    """The bucket of BOUNDS that holds a depth or number of statements of 0..1024."""
+    return bisect.bisect_left(BOUNDS, number)
+
+
+def least_of(number: int) -> int:
+    """The least depth or number of statements that bucket `number` holds."""
+    return BOUNDS[number - 1] + 1 if number else 0
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,8 @@ class ProgramConstraint:
         if self.depth is None:
             return
         least, most = self.depth
-        if not 1 <= most <= DEPTHS[-1]:
-            raise InvalidRequest(f"max_depth is {most}, it must be 1 to {DEPTHS[-1]}", pointer="/max_depth")
+        if not 1 <= most <= BOUNDS[-1]:
+            raise InvalidRequest(f"max_depth is {most}, it must be 1 to {BOUNDS[-1]}", pointer="/max_depth")
         if not 0 <= least <= most:
             raise InvalidRequest(
                 f"min_depth is {least}, it must be 0 to max_depth, which is {most}", pointer="/min_depth"
@@ -236,8 +239,8 @@ class ProgramConstraint:
     def depth_buckets(self) -> range:
         """The depth buckets that a sentence may declare."""
         if self.depth is None:
-            return range(len(DEPTHS))
-        return range(depth_bucket(self.depth[0]), depth_bucket(self.depth[1]) + 1)
+            return range(len(BOUNDS))
+        return range(bucket(self.depth[0]), bucket(self.depth[1]) + 1)
 
     @cached_property
     def prefix_program(self) -> QuantumProgram | None:
@@ -246,7 +249,7 @@ class ProgramConstraint:
             return None
         reader = _Reader((*self.prefix, END))
         qubits, clbits = reader.registers()
-        return _program(qubits, clbits, reader.loose_body((sum(qubits), sum(clbits)), has_countdown=False))
+        return _program(qubits, clbits, reader.loose_body((sum(qubits), sum(clbits)), has_counts=False))
 
     @cached_property
     def prefix_registers(self) -> tuple[int, ...]:
@@ -260,30 +263,9 @@ class ProgramConstraint:
         return self.prefix[next(starts, len(self.prefix)) :]
 
 
-def countdown(left: int) -> list[int]:
-    """The token ids before a statement with which `left` statements are still to be written."""
-    return [] if left < 1 or left % LEFT_STEP else [LEFT_START + left // LEFT_STEP - 1]
-
-
-def with_countdown(size: int, statements: Sequence[int]) -> list[int]:
-    """The first statements (token ids) of a body of `size` statements, with each countdown due before or after them."""
-    ids: list[int] = []
-    left = size
-    for statement in split_statements(statements):
-        ids += countdown(left)
-        ids += statement
-        left -= 1
-    return ids + countdown(left)
-
-
-def split_statements(ids: Sequence[int]) -> list[Sequence[int]]:
-    """The token ids of whole statements, one sequence a statement with its condition."""
-    starts = [
-        place
-        for place, token in enumerate(ids)
-        if WHEN_START <= token < QUBIT_START and not (place > 1 and WHEN_START <= ids[place - 2] < OPERATION_START)
-    ]
-    return [ids[start:stop] for start, stop in pairwise((*starts, len(ids)))]
+def count_after(done: int) -> list[int]:
+    """The token ids that stand once `done` statements are written."""
+    return [] if done < 1 or done % AFTER_STEP else [AFTER_START + done // AFTER_STEP - 1]
 
 
 class QasmDomain:
@@ -302,14 +284,12 @@ class QasmDomain:
         if not 1 <= count <= MAX_STATEMENTS:
             raise NotExpressible(f"{count} statements, this language writes 1 to {MAX_STATEMENTS}")
         registers = _register_ids(circuit)
-        high, low = divmod(count, _SIZE_BASE)
         ids = VOCABULARY.ids(["<begin>", f"family:{label}"])
-        ids += [WIDTH_START + circuit.qubit_count - 1, DEPTH_START + depth_bucket(circuit.depth)]
-        ids += [HIGH_START + high, LOW_START + low, *registers]
+        ids += [WIDTH_START + circuit.qubit_count - 1, DEPTH_START + bucket(circuit.depth), SIZE_START + bucket(count)]
+        ids += registers
         ids += VOCABULARY.ids([f"uses:{name}" for name in circuit.gates_used])
-        for place, op in enumerate(circuit.operations):
-            ids += countdown(count - place)
-            ids += _statement_ids(op)
+        for done, op in enumerate(circuit.operations, start=1):
+            ids += [*_statement_ids(op), *count_after(done)]
         ids.append(END)
         return ids
 
@@ -325,26 +305,25 @@ class QasmDomain:
         """The program and its family.
 
         Without `checks_size` the registers, as they are spelt out, say how many bits there are, and nothing else that
-        the head declares nor any countdown need be true, as in what a bare network writes.
+        the head declares nor any count need be true, as in what a bare network writes.
 
         Raises:
             NotASentence: the tokens do not follow the language, or the body is not what the head declares (its depth
-                apart, which is never checked).
+                and size apart, which are never checked).
         """
         reader = _Reader(ids)
         if reader.take(BEGIN, BEGIN + 1, "<begin>") != 0:
             raise NotASentence(0, "a sentence begins with <begin>")
         family = FAMILIES[reader.take(FAMILY_START, WIDTH_START, "a family")]
         width = 1 + reader.take(WIDTH_START, DEPTH_START, "a width")
-        reader.take(DEPTH_START, HIGH_START, "a depth")
-        size = _SIZE_BASE * reader.take(HIGH_START, LOW_START, "the size, high digit")
-        size += reader.take(LOW_START, QREG, "the size, low digit")
+        reader.take(DEPTH_START, SIZE_START, "a depth")
+        reader.take(SIZE_START, QREG, "a size")
         qubits, clbits = reader.registers()
         if checks_size and sum(qubits) != width:
             raise NotASentence(reader.position, f"{sum(qubits)} qubits in registers, {width} were declared")
         uses = reader.uses(is_ordered=checks_size)
         bits = (sum(qubits), sum(clbits))
-        body = reader.body(size, uses, bits) if checks_size else reader.loose_body(bits, has_countdown=True)
+        body = reader.body(uses, bits) if checks_size else reader.loose_body(bits, has_counts=True)
         program = _program(qubits, clbits, body)
         if not program.operations:
             raise NotASentence(reader.position, "no statement")
@@ -362,10 +341,10 @@ class QasmDomain:
         if len(constraint.depth_buckets) > 1:
             return ids
         ids.append(DEPTH_START + constraint.depth_buckets[0])
-        if constraint.min_statements < constraint.max_statements:
+        size = bucket(constraint.max_statements)
+        if bucket(constraint.min_statements) < size:
             return ids
-        high, low = divmod(constraint.max_statements, _SIZE_BASE)
-        return [*ids, HIGH_START + high, LOW_START + low, *(constraint.prefix_registers or (QREG, QUBIT_START))]
+        return [*ids, SIZE_START + size, *(constraint.prefix_registers or (QREG, QUBIT_START))]
 
     def grammar(self, device: torch.device) -> QasmDomainGrammar:
         """The grammar with its tables on `device`; made once for each."""
@@ -464,33 +443,33 @@ class _Reader:
     def uses(self, *, is_ordered: bool) -> frozenset[str]:
         """The gates declared, which come in vocabulary order where it `is_ordered`."""
         gates: list[int] = []
-        while self._is_in(USES_START, LEFT_START):
-            gates.append(self.take(USES_START, LEFT_START, "a gate"))
+        while self._is_in(USES_START, AFTER_START):
+            gates.append(self.take(USES_START, AFTER_START, "a gate"))
             if is_ordered and len(gates) > 1 and gates[-1] <= gates[-2]:
                 raise NotASentence(self.position - 1, f"uses:{OPERATIONS[gates[-1]]} out of order")
         return frozenset(OPERATIONS[gate] for gate in gates)
 
-    def body(self, size: int, uses: frozenset[str], bits: tuple[int, int]) -> Iterator[Operation]:
-        """The statements up to ``<end>``, `size` of them, with every countdown that is due and declared gates only."""
+    def body(self, uses: frozenset[str], bits: tuple[int, int]) -> Iterator[Operation]:
+        """The statements up to ``<end>``, with every count and declared gates only."""
         read = 0
         while not self._is_in(END, END + 1):
-            for token in countdown(size - read):
-                self.take(token, token + 1, VOCABULARY.tokens[token])
             begin = self.position
             op = self._statement(*bits)
             read += 1
+            if read > MAX_STATEMENTS:
+                raise NotASentence(begin, f"more than {MAX_STATEMENTS} statements, no sentence has as many")
             if op.name in GATES and op.name not in uses:
                 raise NotASentence(begin, f"{op.name}, which the sentence does not declare that it uses")
             yield op
-        if read != size:
-            raise NotASentence(self.position, f"{read} statements, {size} were declared")
+            for token in count_after(read):
+                self.take(token, token + 1, VOCABULARY.tokens[token])
 
-    def loose_body(self, bits: tuple[int, int], *, has_countdown: bool) -> Iterator[Operation]:
-        """The statements up to ``<end>``; with `has_countdown` one of any number may stand before each."""
+    def loose_body(self, bits: tuple[int, int], *, has_counts: bool) -> Iterator[Operation]:
+        """The statements up to ``<end>``; with `has_counts` one of any number may stand after each."""
         while not self._is_in(END, END + 1):
-            if has_countdown and self._is_in(LEFT_START, WHEN_START):
-                self.position += 1
             yield self._statement(*bits)
+            if has_counts and self._is_in(AFTER_START, WHEN_START):
+                self.position += 1
 
     def _statement(self, qubit_count: int, clbit_count: int) -> Operation:
         """One statement on bits that are declared."""

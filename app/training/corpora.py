@@ -10,7 +10,6 @@ from typing import Any
 from app.analog.canonical import canonical_hash, wl_labels
 from app.analog.netlist import Netlist
 from app.errors import InvalidRequest
-from app.measures.novelty import TrainingIndex
 from app.quantum.program import QuantumProgram
 from app.quantum.skeleton import ngram_labels, skeleton_hash
 from app.tokens._base import languages
@@ -39,12 +38,6 @@ def facts_of(circuit: Netlist | QuantumProgram) -> CircuitFacts:
     if isinstance(circuit, Netlist):
         return CircuitFacts(len(circuit.devices), canonical_hash(circuit), wl_labels(circuit))
     return CircuitFacts(len(circuit.operations), skeleton_hash(circuit), ngram_labels(circuit))
-
-
-def training_index(kind: str, examples: list[Example[Any]]) -> TrainingIndex:
-    """The novelty index of training circuits."""
-    facts = (facts_of(example.circuit) for example in examples)
-    return TrainingIndex.build((fact.identity, fact.labels) for fact in facts)
 
 
 def prepared_corpus(kind: str, language: str, held_out_share: float, source: Path | None) -> Prepared:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from app.errors import InvalidRequest, Unavailable
-from app.tokens._base import Language
+from app.tokens._base import HasBeginnings, Language
 from app.training.prepared import Prepared
 from app.training.recipe import Recipe
 from app.training.sentences import SentenceStream
@@ -137,12 +137,11 @@ def _encoder(recipe: Recipe, language: Language[Any, Any, Any]) -> Callable[[Any
     """How the recipe wants circuits to be written; InvalidRequest where the language cannot."""
     if not recipe.anywhere_share:
         return language.encode
-    from_anywhere = getattr(language, "encode_from_anywhere", None)
-    if from_anywhere is None:
+    if not isinstance(language, HasBeginnings):
         raise InvalidRequest(
             f"recipe {recipe.name} has anywhere_share, which is nothing to language {language.name}; leave it out"
         )
-    return _FromAnywhere(language.encode, from_anywhere, recipe.anywhere_share)
+    return _FromAnywhere(language.encode, language.encode_from_anywhere, recipe.anywhere_share)
 
 
 def _check_recipe(recipe: Recipe, prepared: Prepared) -> None:
@@ -175,13 +174,13 @@ def _write_model(
     try:
         run.work.joinpath("facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
         # Only here, since safetensors may be absent where training is all that is done.
-        from app.inference.checkpoint import save_checkpoint, seal
+        from app.inference.checkpoint import INDEX_NAME, save_checkpoint, seal
 
         recipe = run.recipe
         save_checkpoint(
             run.output, result.network, prepared.language, name=recipe.name, kind=recipe.kind, training=facts
         )
-        prepared.index.keeping(rows).save(run.output / "training_index.npz")
+        prepared.index.keeping(rows).save(run.output / INDEX_NAME)
         seal(run.output)
     except ModuleNotFoundError as error:
         raise Unavailable(

@@ -18,10 +18,11 @@ APP = REPOSITORY / "app"
 FLOORS = {
     "debian": 0, "errors": 0, "findings": 0, "recipes": 0, "registry": 0, "resources": 0, "split": 0,
     "units": 0,
-    "analog": 1, "bootstrap": 1, "quantum": 1,
+    "analog": 1, "bootstrap": 1, "quantum": 1, "statistics": 1,
     "nn": 2, "tokens": 2,
     "inference": 3, "simulators": 3, "sizes": 3, "technologies": 3, "testbenches": 3,
-    "generators": 4, "measures": 4, "requests": 4, "training": 4, "validators": 4,
+    "generators": 4, "measures": 4, "neural_simulator": 4, "requests": 4, "table_simulator": 4, "training": 4,
+    "validators": 4,
     "benchmarks": 5, "evaluation": 5, "hand_over": 5, "jobs": 5, "reward": 5, "simulation_corpus": 5,
     "testing": 5, "workshop": 5,
     "simulations": 5, "workshop_local": 5,
@@ -39,7 +40,7 @@ ROOMS = {
     "starlette": ("app.service",),
     "torch": (
         "app.tokens", "app.nn", "app.inference", "app.generators", "app.measures", "app.training", "app.workshop_local",
-        "app.benchmarks", "app.reward",
+        "app.benchmarks", "app.reward", "app.neural_simulator",
     ),
     "pydantic": ("app.requests", "app.service", "app.settings", "app.cli", "app.jobs"),
     "bqskit": ("app.evaluation",),
@@ -57,7 +58,7 @@ LOWEST_FLOOR = {"pydantic": 4, "pydantic_settings": 6, "typer": 6, "rich": 6, "h
 #: numpy and networkx (pure Python; isomorphism of netlists).
 TRAINS_ALONE = (
     "errors", "findings", "registry", "resources", "split", "units", "analog", "quantum", "tokens", "nn", "inference",
-    "measures", "training",
+    "measures", "neural_simulator", "statistics", "training",
 )  # fmt: skip
 SOMETIMES_ABSENT = (
     "PySpice", "qiskit", "qiskit_aer", "sklearn", "mqt", "stim", "fastapi", "starlette", "pydantic", "sqlalchemy",

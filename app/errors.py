@@ -6,6 +6,7 @@
     │   │   ├── SpiceSyntaxError
     │   │   └── QasmSyntaxError
     │   ├── UnknownName             a name that no registry holds
+    │   │   └── NotLearnt           a name that a trained model has not learnt of: it is known otherwise
     │   ├── LimitExceeded           larger than the service accepts
     │   ├── InvalidRequest          a field of a request that contradicts itself or the model
     │   ├── NotExpressible          a circuit outside a language's vocabulary
@@ -88,6 +89,14 @@ class UnknownName(InvalidInput):
         elif self.known:
             message += f"; known: {', '.join(sorted(self.known)[:24])}" + (", ..." if len(self.known) > 24 else "")
         super().__init__(message, pointer=pointer)
+
+
+class NotLearnt(UnknownName):
+    """A name that is known, but of which a trained model has learnt nothing; the message lists those it has."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], *, pointer: str | None = None) -> None:
+        super().__init__(what, name, known, pointer=pointer)
+        self.args = (f"the model has not learnt the {what} {name!r}; it knows {', '.join(sorted(self.known))}",)
 
 
 class LimitExceeded(InvalidInput):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from app.analog.kinds import CIRCUIT_TYPES
@@ -16,9 +16,13 @@ from app.technologies._base import DEFAULT_TECHNOLOGY
 from app.validators._base import Rung
 from app.validators.transpilation import DEFAULT_BASIS, TranspileTarget
 
-#: Most rows of one job, and of one inline call.
+#: Most rows of one job, of an inline call, and of an inline prediction.
 MAX_JOB_COUNT = 1_000_000
 MAX_INLINE_COUNT = 256
+MAX_PREDICTED_INLINE = 4096
+
+#: Name of the model that predicts: its folder in the folder of models.
+NEURAL_SIMULATOR = "simulator"
 
 #: Largest netlist or program text that a validate call reads, in characters.
 MAX_TEXT_LENGTH = 1_000_000
@@ -36,12 +40,13 @@ class _Request(BaseModel):
 class JobRequest(_Request):
     """What is done row by row: row ``i`` of `row_count` depends on (seed, i) and the request alone.
 
-    `rows_key` names the list of rows in an answer, `noun` what a row is about, `count_pointer` the field that says how
-    many there are.
+    `rows_key` names the list of rows in an answer, `noun` what a row is about, `most_inline` is the most rows of an
+    inline call, `count_pointer` the field that says how many there are.
     """
 
     rows_key: ClassVar[str] = "circuits"
     noun: ClassVar[str] = "circuits"
+    most_inline: ClassVar[int] = MAX_INLINE_COUNT
 
     seed: Seed | None = Field(None, description="Drawn by the service, and reported, when absent.")
 
@@ -241,7 +246,7 @@ class Draw(_Request):
     )
 
 
-class AnalogSimulateRequest(JobRequest):
+class BenchRequest(JobRequest):
     """One netlist on a testbench, at one or many sizings. Without `sizings` and `draw`: at its starting point."""
 
     rows_key: ClassVar[str] = "rows"
@@ -263,17 +268,11 @@ class AnalogSimulateRequest(JobRequest):
     )
     draw: Draw | None = Field(None, description="In place of `sizings`: let the service draw them.")
     metrics: tuple[Name, ...] | None = Field(
-        None, min_length=1, max_length=256, description="Metrics to measure; all of the testbench when absent."
+        None, min_length=1, max_length=256, description="Metrics to answer; all of the testbench when absent."
     )
     settings: dict[Name, Number] | None = Field(None, description="Conditions of the testbench by name, in SI units.")
     ports: dict[Name, Name] | None = Field(
         None, description="Role -> port, where the port's name does not say which role it plays."
-    )
-    include_deck: bool = Field(
-        False, description="Each row also carries `decks`, one a setup; `ngspice -b` runs each as written."
-    )
-    include_operating_point: bool = Field(
-        False, description="Each row also carries current, gm, gds and their like of every MOS transistor."
     )
 
     @field_validator("draw")
@@ -295,10 +294,72 @@ class AnalogSimulateRequest(JobRequest):
         """The pointer of the sizings, or of the number to draw."""
         return "/sizings" if self.draw is None else "/draw/count"
 
+
+class AnalogSimulateRequest(BenchRequest):
+    """Sizings of a netlist on a testbench, in ngspice."""
+
+    include_deck: bool = Field(
+        False, description="Each row also carries `decks`, one a setup; `ngspice -b` runs each as written."
+    )
+    include_operating_point: bool = Field(
+        False, description="Each row also carries current, gm, gds and their like of every MOS transistor."
+    )
+
     @property
     def made_by(self) -> None:
         """No trained model has a part in it."""
         return None
+
+
+#: Metrics of one sizing that were simulated before, by name; None for one that has no value there.
+KnownMetrics = dict[Name, Number | None]
+
+
+def _form_of_known(value: Any) -> str:
+    return "each" if isinstance(value, (list, tuple)) else "all"
+
+
+class AnalogPredictRequest(BenchRequest):
+    """Sizings of a netlist on a testbench, by the neural simulator."""
+
+    most_inline: ClassVar[int] = MAX_PREDICTED_INLINE
+
+    known: (
+        Annotated[
+            Annotated[KnownMetrics, Tag("all")] | Annotated[tuple[KnownMetrics, ...], Tag("each")],
+            Discriminator(_form_of_known),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Metrics that were simulated already, by name, in SI units, null for one without a value: the "
+        "same for every sizing, or a list of such objects, one a sizing.",
+    )
+    level: Number = Field(
+        0.9, gt=0, lt=1, description="Share of the truths that intervals hold: 0.5, 0.8, 0.9 or 0.95."
+    )
+    nearest: int = Field(1, ge=0, le=10, description="Simulated sizings that are shown beside each row, the nearest.")
+    physics: bool = Field(True, description="The table simulator is asked first; false is faster and less exact.")
+
+    @field_validator("known")
+    @classmethod
+    def _one_a_sizing(cls, known: Any, info: ValidationInfo) -> Any:
+        if isinstance(known, tuple) and {"sizings", "draw"} <= info.data.keys():
+            sizings, draw = info.data["sizings"], info.data["draw"]
+            count = draw.count if draw is not None else 1 if sizings is None else len(sizings)
+            if len(known) != count:
+                message = "has {given} entries for {count} sizings; give one a sizing, or one object for all"
+                raise PydanticCustomError("known_count", message, {"given": len(known), "count": count})
+        return known
+
+    def known_of(self, index: int) -> KnownMetrics:
+        """What is known of sizing `index`."""
+        return self.known[index] if isinstance(self.known, tuple) else self.known or {}
+
+    @property
+    def made_by(self) -> str:
+        """The neural simulator's model."""
+        return NEURAL_SIMULATOR
 
 
 class AnalogValidateRequest(_Request):
@@ -344,14 +405,15 @@ JOB_REQUESTS: dict[str, type[JobRequest]] = {
     "analog.generate": AnalogGenerateRequest,
     "quantum.generate": QuantumGenerateRequest,
     "analog.simulate": AnalogSimulateRequest,
+    "analog.predict": AnalogPredictRequest,
 }
 
 
 def check_inline_count(request: JobRequest) -> None:
     """An inline call asks for few rows, else InvalidRequest that points to jobs."""
-    if request.row_count > MAX_INLINE_COUNT:
+    if request.row_count > request.most_inline:
         raise InvalidRequest(
-            f"{request.row_count} {request.noun} are asked for, an inline call makes at most {MAX_INLINE_COUNT}; "
+            f"{request.row_count} {request.noun} are asked for, an inline call makes at most {request.most_inline}; "
             "submit a job (POST /v1/jobs)",
             pointer=request.count_pointer,
         )

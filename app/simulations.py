@@ -11,23 +11,24 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from app.analog.spice import parse_spice
 from app.errors import EngineClosed, UnknownName, pointing_at
 from app.hand_over import HandOver
-from app.requests import AnalogSimulateRequest, CornerRequest, JobRequest
+from app.requests import AnalogSimulateRequest, BenchRequest, CornerRequest, JobRequest
 from app.simulators.processes import PoolShare, WorkerPool
 from app.sizes.draws import draw
 from app.technologies._added import load_added
 from app.technologies._base import DEFAULT_TECHNOLOGY, Technology, technologies
+from app.technologies._gmid import GmIdProvider
 from app.testbenches._base import Corner, Metric, Testbench, testbenches
 from app.testbenches._pool import simulation_pool
-from app.testbenches._simulator import Bench, BenchSimulator, make_corner, prepare_bench
+from app.testbenches._simulator import Bench, BenchSimulator, bench_start, make_corner, prepare_bench
 from app.workshop import Row
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,11 @@ KIND = "analog.simulate"
 #: Benches that are kept prepared, the last used ones.
 KEPT_BENCHES = 32
 
-#: What decides a bench; the rest of a request only says which sizings.
-_SIZINGS = frozenset({"seed", "sizings", "draw", "include_deck"})
+#: What decides a bench; the rest of a request says which sizings, and what is told of them.
+_OF_BENCH = frozenset(BenchRequest.model_fields) - {"seed", "sizings", "draw"}
+
+Value = TypeVar("Value")
+Asked = TypeVar("Asked", bound=BenchRequest)
 
 
 class SimulationSettings(Protocol):
@@ -73,7 +77,7 @@ class Simulations:
     def __init__(self, pool: WorkerPool, data_dir: Path) -> None:
         self._pool = pool
         self.benches = BenchSimulator(pool, tables_folder=data_dir / "gmid")
-        self._prepared = _BenchCache(self.benches)
+        self.prepared = PreparedBenches(self.benches.gmid)
 
     def prepare(self, kind: str, request: JobRequest) -> AnalogSimulateRequest:
         """The request with its corner spelt out and, where sizings are drawn, its seed.
@@ -83,41 +87,17 @@ class Simulations:
             InvalidRequest, UnknownName, LimitExceeded: the testbench cannot do what is asked for.
             Unavailable: the technology's cards are not on this machine.
         """
-        request = _simulation(kind, request)
-        settled = _with_corner(request)
-        bench = self._prepared.get(settled)
-        for number, sizing in enumerate(request.sizings or ()):
+        settled = with_seed(with_corner(_simulation(kind, request)))
+        bench = self._bench(settled)
+        for number, sizing in enumerate(settled.sizings or ()):
             bench.space.vector(sizing, pointer=f"/sizings/{number}")
-        seed = settled.seed
-        if seed is None:
-            seed = 0 if settled.draw is None else secrets.randbelow(2**53)
-        return settled.model_copy(update={"seed": seed})
+        return settled
 
     def heading(self, kind: str, request: JobRequest) -> Mapping[str, Any]:
         """Testbench, technology, corner and variables of the prepared request."""
         request = _simulation(kind, request)
-        bench = self._prepared.get(_with_corner(request))
-        return {
-            "testbench": bench.testbench.name,
-            "testbench_version": bench.testbench.version,
-            "technology": bench.technology.name,
-            "card_hash": bench.models.card_hash,
-            "corner": asdict(bench.corner),
-            "settings": dict(bench.settings),
-            "ports": dict(bench.wiring.port_of),
-            "metrics": [{"name": metric.name, "unit": metric.unit} for metric in bench.metrics],
-            "sizes": [
-                {
-                    "name": variable.name,
-                    "unit": variable.unit,
-                    "low": variable.low,
-                    "high": variable.high,
-                    "start": variable.start,
-                }
-                for variable in bench.space.variables
-            ],
-            "seed": request.seed,
-        }
+        bench = self._bench(with_corner(request))
+        return {**describe_bench(bench, bench.metrics), "seed": request.seed}
 
     async def produce(
         self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
@@ -138,8 +118,8 @@ class Simulations:
     def _pump(self, request: AnalogSimulateRequest, indices: Sequence[int], share: PoolShare, rows: HandOver) -> None:
         """Every row has been handed over, then None; or the exception that ended it."""
         try:
-            bench = self._prepared.get(_with_corner(request))
-            vectors = [_vector(bench, request, index) for index in indices]
+            bench = self._bench(with_corner(request))
+            vectors = [sizing_of(bench, request, index) for index in indices]
             vector_of = dict(zip(indices, vectors, strict=True))
             for row in BenchSimulator(share).run(bench, vectors, indices):
                 derived = row.pop("derived")
@@ -150,47 +130,72 @@ class Simulations:
         except Exception as error:  # the one who waits has to hear of it, whatever it is
             rows.put(EngineClosed("the simulator's workers were closed") if self._pool.is_closed else error)
 
+    def _bench(self, request: AnalogSimulateRequest) -> Bench:
+        return self.prepared.get(request, with_facts=request.include_operating_point)
+
     async def aclose(self) -> None:
         """Worker processes are gone."""
         await asyncio.to_thread(self._pool.close)
 
 
-class _BenchCache:
-    """The last used benches by what decides them. Two callers who want the same one at once wait for one making."""
+class Kept(Generic[Value]):
+    """The last used values by what decides them. Two callers who want the same one at once wait for one making."""
 
-    def __init__(self, simulator: BenchSimulator) -> None:
-        self._simulator = simulator
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._lock = threading.Lock()
-        self._made: OrderedDict[str, Future[Bench]] = OrderedDict()
+        self._made: OrderedDict[str, Future[Value]] = OrderedDict()
 
-    def get(self, request: AnalogSimulateRequest) -> Bench:
-        """The bench of a request whose corner is spelt out; raises what `prepare_bench` and `parse_spice` raise."""
-        key = hashlib.sha256(request.model_dump_json(exclude=set(_SIZINGS)).encode()).hexdigest()
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def get(self, key: str, make: Callable[[], Value]) -> Value:
+        """The value of the key, made where it is not there; raises what making it raises, and keeps nothing then."""
         with self._lock:
             made = self._made.get(key)
             is_mine = made is None
             if made is None:
                 made = self._made[key] = Future()
             self._made.move_to_end(key)
-            while len(self._made) > KEPT_BENCHES:
+            while len(self._made) > self._most:
                 self._made.popitem(last=False)
         if not is_mine:
             failure = made.exception()
-            return made.result() if failure is None else self._make(request)  # which raises an error of its own
+            return made.result() if failure is None else make()  # which raises an error of its own
         try:
-            bench = self._make(request)
+            value = make()
         except BaseException as error:
             with self._lock:
                 self._made.pop(key, None)
             made.set_exception(error)
             raise
-        made.set_result(bench)
-        return bench
+        made.set_result(value)
+        return value
 
-    def _make(self, request: AnalogSimulateRequest) -> Bench:
-        bench = _make_bench(request)
-        start = self._simulator.guided_start(bench)
-        return replace(bench, space=bench.space.starting_at(start))
+
+class PreparedBenches:
+    """Benches of requests, the last used ones kept: what is simulated and what is predicted share them. Thread-safe."""
+
+    def __init__(self, gmid: GmIdProvider) -> None:
+        self.gmid = gmid
+        self._kept: Kept[Bench] = Kept(KEPT_BENCHES)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, request: BenchRequest, *, with_facts: bool) -> Bench:
+        """The bench of a request whose corner is spelt out; raises what `prepare_bench` and `parse_spice` raise."""
+        return self._kept.get(bench_key(request, with_facts=with_facts), lambda: self._make(request, with_facts))
+
+    def _make(self, request: BenchRequest, with_facts: bool) -> Bench:
+        bench = _make_bench(request, with_facts)
+        return replace(bench, space=bench.space.starting_at(bench_start(bench, self.gmid)))
+
+
+def bench_key(request: BenchRequest, *, with_facts: bool) -> str:
+    """What requests of the same bench share."""
+    asked = request.model_dump_json(include=set(_OF_BENCH))
+    return hashlib.sha256(f"{with_facts} {asked}".encode()).hexdigest()
 
 
 def _simulation(kind: str, request: JobRequest) -> AnalogSimulateRequest:
@@ -199,14 +204,21 @@ def _simulation(kind: str, request: JobRequest) -> AnalogSimulateRequest:
     return request
 
 
-def _with_corner(request: AnalogSimulateRequest) -> AnalogSimulateRequest:
+def with_corner(request: Asked) -> Asked:
     """The request with its corner spelt out."""
     asked = request.corner or CornerRequest()
     corner = make_corner(_technology(request), asked.process, asked.supply_v, asked.celsius)
     return request.model_copy(update={"corner": CornerRequest(**asdict(corner))})
 
 
-def _make_bench(request: AnalogSimulateRequest) -> Bench:
+def with_seed(request: Asked) -> Asked:
+    """The request with a seed, which only matters where sizings are drawn."""
+    if request.seed is not None:
+        return request
+    return request.model_copy(update={"seed": 0 if request.draw is None else secrets.randbelow(2**53)})
+
+
+def _make_bench(request: BenchRequest, with_facts: bool) -> Bench:
     with pointing_at("/testbench"):
         testbench = testbenches[request.testbench]
     with pointing_at("/netlist"):
@@ -220,22 +232,46 @@ def _make_bench(request: AnalogSimulateRequest) -> Bench:
         metrics=request.metrics,
         settings=request.settings,
         ports=request.ports,
-        with_facts=request.include_operating_point,
+        with_facts=with_facts,
     )
 
 
-def _technology(request: AnalogSimulateRequest) -> Technology:
+def _technology(request: BenchRequest) -> Technology:
     with pointing_at("/technology"):
         return technologies[request.technology]
 
 
-def _vector(bench: Bench, request: AnalogSimulateRequest, index: int) -> tuple[float, ...]:
-    """The values of sizing `index`."""
+def sizing_of(bench: Bench, request: BenchRequest, index: int, *, is_bounded: bool = True) -> tuple[float, ...]:
+    """The values of sizing `index`; `is_bounded` and errors are as of `SizeSpace.vector`."""
     if request.draw is not None:
         return draw(bench.space, bench.space.start, request.draw.method, request.seed or 0, index)
     if request.sizings is None:
         return bench.space.start
-    return bench.space.vector(request.sizings[index], pointer=f"/sizings/{index}")
+    return bench.space.vector(request.sizings[index], pointer=f"/sizings/{index}", is_bounded=is_bounded)
+
+
+def describe_bench(bench: Bench, metrics: Iterable[Metric]) -> dict[str, Any]:
+    """What the rows of a bench have in common: testbench, technology, corner, and these metrics and its variables."""
+    return {
+        "testbench": bench.testbench.name,
+        "testbench_version": bench.testbench.version,
+        "technology": bench.technology.name,
+        "card_hash": bench.models.card_hash,
+        "corner": asdict(bench.corner),
+        "settings": dict(bench.settings),
+        "ports": dict(bench.wiring.port_of),
+        "metrics": [{"name": metric.name, "unit": metric.unit} for metric in metrics],
+        "sizes": [
+            {
+                "name": variable.name,
+                "unit": variable.unit,
+                "low": variable.low,
+                "high": variable.high,
+                "start": variable.start,
+            }
+            for variable in bench.space.variables
+        ],
+    }
 
 
 def describe_testbench(testbench: Testbench) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from app.requests import AnalogSimulateRequest, GenerateRequest, JobRequest
+from app.requests import AnalogPredictRequest, AnalogSimulateRequest, BenchRequest, GenerateRequest, JobRequest
 from app.validators._base import Rung
 from app.workshop import Row
 
@@ -15,7 +15,7 @@ from app.workshop import Row
 class FakeWorkshop:
     """A workshop whose circuits are one resistor; row `i` is a pure function of the request and `i`, as in the real.
 
-    Simulations have two metrics, the second of which every third sizing leaves undefined.
+    Simulations and predictions have two metrics, the second of which every third sizing leaves undefined.
 
     `delay_s` is the time a row takes; rows whose index is in `poison` raise out of `produce`, as a dying machinery
     would. `produced` counts how often each index was made.
@@ -33,10 +33,10 @@ class FakeWorkshop:
         return request if request.seed is not None else request.model_copy(update={"seed": 0})
 
     def heading(self, kind: str, request: JobRequest) -> Mapping[str, Any]:
-        """Seed and model; of a simulation its names and one variable."""
-        if not isinstance(request, AnalogSimulateRequest):
+        """Seed and model; of a simulation or prediction its names and one variable."""
+        if not isinstance(request, BenchRequest):
             return {"seed": request.seed, "model": request.made_by}
-        return {
+        told = {
             "testbench": request.testbench,
             "testbench_version": 1,
             "technology": request.technology,
@@ -48,6 +48,9 @@ class FakeWorkshop:
             "sizes": [{"name": "r1_ohm", "unit": "ohm", "low": 1.0, "high": 1e6, "start": 1e3}],
             "seed": request.seed,
         }
+        if isinstance(request, AnalogPredictRequest):
+            told |= {"model": request.made_by, "level": request.level, "topology_known": True, "physics": False}
+        return told
 
     async def produce(
         self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
@@ -61,6 +64,9 @@ class FakeWorkshop:
             digest = hashlib.sha256(f"{kind}:{request.seed}:{index}".encode()).hexdigest()
             if isinstance(request, AnalogSimulateRequest):
                 yield _simulated(index, int(digest, 16), request.include_deck)
+                continue
+            if isinstance(request, AnalogPredictRequest):
+                yield _predicted(index, int(digest, 16))
                 continue
             text = f"R1 VIN1 VSS {int(digest[:4], 16) + 1}\n"
             yield {
@@ -123,3 +129,23 @@ def _simulated(index: int, number: int, with_deck: bool) -> Row:
         row["metrics"]["ugf_hz"] = None
         row["undefined"]["ugf_hz"] = {"cause": "circuit", "reason": "the gain never crosses 0 dB"}
     return row
+
+
+def _predicted(index: int, number: int) -> Row:
+    """A row of a prediction that `number` decides; every fifth is unlike what was learnt from."""
+    gain_db = number % 100 / 2
+    ugf_hz = None if number % 3 == 0 else 1e6
+    return {
+        "index": index,
+        "status": "ok",
+        "sizes": {"r1_ohm": float(number % 1000 + 1)},
+        "metrics": {
+            "gain_db": {"value": gain_db, "low": gain_db - 1, "high": None, "defined": 0.9, "known": False},
+            "ugf_hz": {"value": ugf_hz, "low": None, "high": None, "defined": 0.4, "known": False},
+        },
+        "out_of_distribution": number % 5 == 0,
+        "distance": number % 5 / 4,
+        "reasons": ["a divider is no amplifier"] if number % 5 == 0 else [],
+        "nearest": [],
+        "timings": {"predict_s": 0.0},
+    }

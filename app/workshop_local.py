@@ -41,21 +41,30 @@ from app.inference.engine import Completion, Engine, Ticket
 from app.inference.engine import Sequence as EngineSequence
 from app.inference.randomness import stream_key
 from app.measures.novelty import TrainingIndex
+from app.predictions import Predictions, predictions_of
 from app.quantum.family_names import FAMILIES
 from app.quantum.oracles import needed_oracle
 from app.quantum.qasm import read_qasm
-from app.requests import JOB_REQUESTS, AnalogSimulateRequest, GenerateRequest, JobRequest, QuantumGenerateRequest
+from app.requests import (
+    JOB_REQUESTS,
+    AnalogPredictRequest,
+    BenchRequest,
+    GenerateRequest,
+    JobRequest,
+    QuantumGenerateRequest,
+)
 from app.resources import models_path
-from app.simulations import Simulations, describe_technology, describe_testbench, load_technologies
+from app.simulations import PreparedBenches, Simulations, describe_technology, describe_testbench, load_technologies
 from app.simulators.operating_point import OperatingPointSimulator
 from app.simulators.processes import ProcessLimits, WorkerPool
 from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
+from app.technologies._gmid import GmIdTableSource
 from app.testbenches._base import testbenches
 from app.testbenches._pool import simulation_pool
 from app.validators._base import Rung, Subject, ValidationTools, Verdict, validators
 from app.validators.ladder import Ladder
 from app.validators.transpilation import TranspileTarget, transpiled
-from app.workshop import Row
+from app.workshop import Row, RowMaker
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +151,7 @@ class LocalWorkshop:
         self._ngspice_missing: NgspiceMissing | None = None
         self._ngspice = self._ngspice_pool()
         self._simulations = None if self._ngspice is None else Simulations(self._ngspice, settings.data_dir)
+        self._predictions = self._make_predictions()
         self._qiskit = WorkerPool(
             "app.validators.qiskit_worker", size=settings.validator_workers, timeout_s=_QISKIT_S,
             recycle_after=_RECYCLE_AFTER, limits=ProcessLimits(),
@@ -175,12 +185,20 @@ class LocalWorkshop:
             self._reasons.append(str(error))
             return None
 
+    def _make_predictions(self) -> Predictions:
+        """Predictions that share their benches with the simulations, where there are any."""
+        if self._simulations is None:
+            benches = PreparedBenches(GmIdTableSource(None, self._settings.data_dir / "gmid"))
+        else:
+            benches = self._simulations.prepared
+        return predictions_of(self._settings, benches, self._ngspice)
+
     def prepare(self, kind: str, request: JobRequest) -> JobRequest:
         """The request with nothing left open (seed, model, corner); raises InvalidInput or Unavailable."""
         if kind not in JOB_REQUESTS:
             raise UnknownName("job kind", kind, JOB_REQUESTS, pointer="/kind")
-        if isinstance(request, AnalogSimulateRequest):
-            return self._simulator().prepare(kind, request)
+        if isinstance(request, BenchRequest):
+            return self._bench_maker(request).prepare(kind, request)
         request = _generation(request)
         model = self._model_for(kind, request.model)
         self._generator_of[kind].plan(request, model.checkpoint.language)
@@ -190,12 +208,15 @@ class LocalWorkshop:
         return request.model_copy(update={"seed": seed, "model": model.checkpoint.name})
 
     def heading(self, kind: str, request: JobRequest) -> Mapping[str, Any]:
-        """Seed and model, or what `Simulations.heading` says."""
-        if isinstance(request, AnalogSimulateRequest):
-            return self._simulator().heading(kind, request)
+        """Seed and model, or what `Simulations.heading` or `Predictions.heading` says."""
+        if isinstance(request, BenchRequest):
+            return self._bench_maker(request).heading(kind, request)
         return {"seed": request.seed, "model": request.made_by}
 
-    def _simulator(self) -> Simulations:
+    def _bench_maker(self, request: BenchRequest) -> RowMaker:
+        """Who makes the rows of a netlist on a testbench; raises NgspiceMissing where that cannot be done."""
+        if isinstance(request, AnalogPredictRequest):
+            return self._predictions
         if self._simulations is None:
             looked_at = () if self._ngspice_missing is None else self._ngspice_missing.looked_at
             raise NgspiceMissing(looked_at)
@@ -234,8 +255,8 @@ class LocalWorkshop:
         self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
         """Rows in order of completion; see `workshop.RowMaker.produce`."""
-        if isinstance(request, AnalogSimulateRequest):
-            return self._simulator().produce(kind, request, indices, in_background=in_background)
+        if isinstance(request, BenchRequest):
+            return self._bench_maker(request).produce(kind, request, indices, in_background=in_background)
         return self._generate(kind, _generation(request), indices, in_background=in_background)
 
     async def _generate(
@@ -366,6 +387,7 @@ class LocalWorkshop:
     def close(self) -> None:
         """As `aclose`, for callers without an event loop."""
         self.is_closed = True
+        self._predictions.close()
         for model in self._models.values():
             with model.lock:
                 if model.engine is not None:

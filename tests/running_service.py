@@ -81,10 +81,10 @@ class RunningService:
         job: dict[str, Any] = self.json("POST", "/v1/jobs", json=body)
         return job
 
-    def simulate(self, count: int, **request: Any) -> dict[str, Any]:
-        """A new job of drawn sizings."""
+    def simulate(self, count: int, kind: str = "analog.simulate", **request: Any) -> dict[str, Any]:
+        """A new job of drawn sizings, simulated or predicted."""
         whole = {"netlist": "R1 VIN1 VOUT1 1k\nR2 VOUT1 VSS 1k\n", "testbench": "opamp", "draw": {"count": count}}
-        body = {"kind": "analog.simulate", "request": {**whole, **request}}
+        body = {"kind": kind, "request": {**whole, **request}}
         job: dict[str, Any] = self.json("POST", "/v1/jobs", json=body)
         return job
 

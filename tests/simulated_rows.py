@@ -9,7 +9,7 @@ import numpy as np
 
 from app.analog.canonical import canonical_hash
 from app.analog.spice import write_spice
-from app.neural_simulator.arrays import FACTS
+from app.neural_simulator.arrays import CIRCUIT, DEFINED, FACTS, Estimates
 from app.neural_simulator.dataset import PreparedSimulations, SimulationGroup, TopologyFacts
 from app.neural_simulator.features import Sizings, TechnologyProfile, ports_that_follow_the_supply
 from app.sizes.draws import draw
@@ -40,12 +40,16 @@ def vectors_of(bench: Bench, count: int) -> list[tuple[float, ...]]:
 
 
 def group_of(bench: Bench, count: int) -> SimulationGroup:
-    """Rows of a bench whose results are random; every third lacks its last metric."""
+    """Rows of a bench whose results are random; every third lacks its last metric. The first metric is estimated."""
     rng = np.random.default_rng(count)
     devices = tuple(device.name for device in bench.topology.devices if device.kind_of.is_mos)
     values = rng.normal(size=(count, len(bench.metrics)))
     causes = np.zeros(values.shape, dtype=np.int8)
-    values[::3, -1], causes[::3, -1] = np.nan, 1
+    values[::3, -1], causes[::3, -1] = np.nan, CIRCUIT
+    facts = rng.normal(size=(count, len(devices), len(FACTS))).astype(np.float32)
+    estimates = Estimates.nothing(count, len(bench.metrics), len(devices))
+    estimates.values[:, 0], estimates.causes[:, 0] = values[:, 0].astype(np.float32), DEFINED
+    estimates.facts[1:] = facts[1:]
     return SimulationGroup(
         topology_id=canonical_hash(bench.topology),
         testbench=bench.testbench.name,
@@ -59,9 +63,10 @@ def group_of(bench: Bench, count: int) -> SimulationGroup:
         sizings=Sizings.of_bench(bench, vectors_of(bench, count)),
         values=values,
         causes=causes,
-        facts=rng.normal(size=(count, len(devices), len(FACTS))).astype(np.float32),
+        facts=facts,
         methods=np.full(count, "log_uniform"),
         simulate_s=rng.uniform(0.01, 0.1, count).astype(np.float32),
+        estimates=estimates,
     )
 
 

@@ -15,6 +15,7 @@ from app.neural_simulator.arrays import (
     ELEMENT_KINDS,
     FACTS,
     PINS,
+    Estimates,
     Rows,
     Structure,
     condition_names,
@@ -52,16 +53,20 @@ def rows_of(
         sizes = 1e-6 * (1 + np.arange(count, dtype=np.float64)[:, None])
     if causes is None:
         causes = np.where(np.isnan(found), CIRCUIT, DEFINED).astype(np.int8)
+    nothing = Estimates.nothing(count, len(structure.metrics), elements)
     return Rows(
-        structure,
-        technology,
-        np.zeros((count, elements, ELEMENT_FEATURES), np.float32),
-        conditions,
-        found,
-        causes,
-        np.full((count, elements, len(FACTS)), np.nan, np.float32),
-        np.asarray(sizes, np.float64),
-        np.full(count, "guided"),
-        np.full(count, process),
-        np.zeros(count, np.float32),
+        structure=structure,
+        technology=technology,
+        elements=np.zeros((count, elements, ELEMENT_FEATURES), np.float32),
+        conditions=conditions,
+        estimates=nothing.values,
+        estimate_causes=nothing.causes,
+        estimated_facts=nothing.facts,
+        values=found,
+        causes=causes,
+        facts=np.full((count, elements, len(FACTS)), np.nan, np.float32),
+        sizes=np.asarray(sizes, np.float64),
+        methods=np.full(count, "guided"),
+        process=np.full(count, process),
+        simulate_s=np.zeros(count, np.float32),
     )

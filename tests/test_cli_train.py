@@ -7,9 +7,9 @@ import pytest
 
 from app.cli import main
 from app.errors import InvalidRequest
+from app.training.loop import STATE_NAME
 from app.training.prepared import Prepared
 from app.training.run import check_state
-from app.training.trainer import STATE_NAME
 from tests.test_training_prepared import TINY_RECIPE, corpus_of
 
 

@@ -25,7 +25,7 @@ FLOORS = {
     "validators": 4,
     "benchmarks": 5, "evaluation": 5, "hand_over": 5, "jobs": 5, "reward": 5, "simulation_corpus": 5,
     "testing": 5, "workshop": 5,
-    "simulations": 5, "workshop_local": 5,
+    "predictions": 5, "simulations": 5, "workshop_local": 5,
     "__main__": 6, "cli": 6, "service": 6, "settings": 6,
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from app.errors import ModelDamaged
-from app.inference.checkpoint import INDEX_NAME, MEASURE, list_models, load_checkpoint, save_checkpoint, seal
+from app.inference.checkpoint import INDEX_NAME, MEASURE, SIMULATOR, list_models, load_checkpoint, save_checkpoint, seal
 from app.tokens._base import languages
 from tests.tiny_models import save_tiny_model, tiny_decoder
 
@@ -73,9 +73,10 @@ def test_models_are_the_folders_with_a_configuration(folder: Path, tmp_path: Pat
     assert list_models(tmp_path / "nowhere") == []
 
 
-def test_a_network_that_only_measures_is_no_model(folder: Path, tmp_path: Path):
-    measure = save_tiny_model(tmp_path, "analog", name="judge")
-    changed(measure, "config.json", kind=MEASURE)
+@pytest.mark.parametrize("kind", [MEASURE, SIMULATOR])
+def test_a_network_that_only_measures_or_predicts_is_no_model(folder: Path, tmp_path: Path, kind: str):
+    other = save_tiny_model(tmp_path, "analog", name="judge")
+    changed(other, "config.json", kind=kind)
     assert list_models(tmp_path) == ["tiny"]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,13 +132,12 @@ def test_inputs_are_logarithms_of_sizes_and_levels_as_they_are():
 def test_corners_that_differ_are_told_and_new_ones_are_none_of_them():
     structure = structure_of(METRICS[:1])
     parts = [rows_of(structure, [0.0] * 2, sizes=[[1e-6]] * 2, process=name) for name in ("tt", "ss", "ff")]
-    both = Rows(
-        **{
-            **vars(parts[0]),
-            **{name: np.concatenate([getattr(part, name) for part in parts[:2]]) for name in
-               ("elements", "conditions", "values", "causes", "facts", "sizes", "methods", "process", "simulate_s")},
-        }
-    )  # fmt: skip
+    stacked: dict[str, Any] = {
+        name: np.concatenate([part, vars(parts[1])[name]])
+        for name, part in vars(parts[0]).items()
+        if isinstance(part, np.ndarray)
+    }
+    both = replace(parts[0], **stacked)
     inputs = Inputs(both)
     assert inputs.of(both).tolist() == [[-1, 1], [-1, 1], [1, -1], [1, -1]]
     assert inputs.of(parts[2]).tolist() == [[-1, -1]] * 2

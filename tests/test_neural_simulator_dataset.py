@@ -14,7 +14,7 @@ import pytest
 
 from app.errors import CorpusMissing, InvalidRequest
 from app.neural_simulator.arrays import FACTS
-from app.neural_simulator.dataset import PreparedSimulations
+from app.neural_simulator.dataset import PreparedSimulations, shortened
 from app.neural_simulator.features import Sizings, WiredTopology, condition_features, element_features
 from tests.simulated_rows import PROFILE, bench_of, prepared_of, vectors_of
 
@@ -46,9 +46,10 @@ def test_a_prepared_file_holds_every_number_and_where_it_came_from(prepared: Pre
             assert getattr(ours, name) == getattr(theirs, name)
     for rows, written in zip(read.rows(), prepared.rows(), strict=True):
         assert rows.technology == written.technology
-        for name in ("elements", "conditions", "values", "causes", "facts", "sizes", "methods", "process",
-                     "simulate_s"):  # fmt: skip
-            ours, theirs = getattr(rows, name), getattr(written, name)
+        for name, theirs in vars(written).items():
+            if not isinstance(theirs, np.ndarray):
+                continue
+            ours = getattr(rows, name)
             assert ours.dtype == theirs.dtype
             np.testing.assert_array_equal(ours, theirs)
         for name in ("kinds", "nets", "shared"):
@@ -78,9 +79,22 @@ def test_facts_stand_at_their_transistors(prepared: PreparedSimulations):
         assert rows.facts.shape == (40, len(rows.structure.names), len(FACTS))
         for place, name in enumerate(rows.structure.names):
             if name in group.devices:
-                np.testing.assert_array_equal(rows.facts[:, place], group.facts[:, group.devices.index(name)])
+                device = group.devices.index(name)
+                np.testing.assert_array_equal(rows.facts[:, place], group.facts[:, device])
+                np.testing.assert_array_equal(rows.estimated_facts[:, place], group.estimates.facts[:, device])
             else:
                 assert np.isnan(rows.facts[:, place]).all()
+                assert np.isnan(rows.estimated_facts[:, place]).all()
+
+
+def test_shortened_numbers_are_the_nearest_of_few_digits():
+    numbers = np.array([1e-5 / 3, -1.8, 0.0, np.nan, -np.inf, 1e300])
+    short = shortened(numbers, 12)
+    assert short.dtype == np.float32
+    np.testing.assert_allclose(short[:3], numbers[:3], rtol=1 / 4000)
+    assert (short[:3].view(np.uint32) & 0xFFF == 0).all()
+    assert np.isnan(short[3])
+    assert 1e38 < short[5] == -short[4] < np.inf
 
 
 def test_no_simulations_are_a_file_too(tmp_path: Path):
@@ -128,13 +142,17 @@ def rewritten(file: Path, folder: Path, change: Callable[[dict[str, Any], dict[s
     ("change", "sentence"),
     [
         (lambda about, arrays: arrays.update(format=np.array(7)),
-         r"bad\.npz is of format 7, this version reads format 1; prepare it anew"),
+         r"bad\.npz is of format 7, this version reads format 2; prepare it anew"),
         (lambda about, arrays: arrays.update(values=arrays["values"][:-5]),
          r"bad\.npz is no prepared file of simulations: cannot reshape array"),
         (lambda about, arrays: arrays.update(sizes=np.append(arrays["sizes"], 1.0)),
          r"bad\.npz is damaged: its parts do not belong together; prepare it anew"),
         (lambda about, arrays: arrays.pop("causes"),
          r"bad\.npz is no prepared file of simulations: 'causes'"),
+        (lambda about, arrays: arrays.pop("estimates"),
+         r"bad\.npz is no prepared file of simulations: 'estimates'"),
+        (lambda about, arrays: arrays.update(estimate_causes=arrays["estimate_causes"][:-1]),
+         r"bad\.npz is no prepared file of simulations: cannot reshape array"),
         (lambda about, arrays: about["settings"].update(opamp=["load_f"]),
          r"bad\.npz was prepared when the testbench 'opamp' was another one; prepare it anew"),
         (lambda about, arrays: about["settings"].update(seismograph=[]),

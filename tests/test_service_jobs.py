@@ -19,7 +19,7 @@ from app.errors import NotFound
 from app.jobs.progress import JobEvent
 from app.requests import JOB_REQUESTS
 from app.service.jobs import _prefers_ndjson, checked_id, event_stream
-from app.service.schemas import AnalogJob, QuantumJob, SimulationJob
+from app.service.schemas import AnalogJob, PredictionJob, QuantumJob, SimulationJob
 from tests.running_service import NamedWorkshop, RunningService, running_service
 
 
@@ -36,7 +36,7 @@ def slow(tmp_path: Path) -> Iterator[RunningService]:
 
 
 def test_every_kind_of_job_can_be_submitted() -> None:
-    submissions: tuple[type[BaseModel], ...] = (AnalogJob, QuantumJob, SimulationJob)
+    submissions: tuple[type[BaseModel], ...] = (AnalogJob, QuantumJob, SimulationJob, PredictionJob)
     for kind, submission in zip(JOB_REQUESTS, submissions, strict=True):
         assert submission.model_json_schema()["properties"]["kind"]["const"] == kind
         assert submission.model_fields["request"].annotation is JOB_REQUESTS[kind]

@@ -24,7 +24,7 @@ from tests.running_service import NamedWorkshop, RunningService, running_service
 
 #: A stable name for each operation: renaming one breaks generated clients.
 OPERATIONS = {
-    "generate_analog", "generate_quantum", "simulate_analog", "validate_analog", "validate_quantum",
+    "generate_analog", "generate_quantum", "simulate_analog", "predict_analog", "validate_analog", "validate_quantum",
     "submit_job", "list_jobs", "get_job", "watch_job", "get_results", "cancel_job", "delete_job",
     "list_models", "list_technologies", "list_testbenches", "list_validators", "list_families",
     "live", "ready", "metrics",
@@ -35,10 +35,11 @@ OPERATIONS = {
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     # Rows take a moment, so that the million circuits a stranger may ask for do not keep the processor busy.
     workshop = NamedWorkshop(delay_s=0.002)
-    with running_service(tmp_path_factory.mktemp("openapi"), workshop, inline_deadline_s=1) as running:
+    with running_service(tmp_path_factory.mktemp("openapi"), workshop, inline_deadline_s=20) as running:
         for kind in ("analog.generate", "quantum.generate"):
             running.wait_for(running.submit(3, kind)["id"])
-        running.wait_for(running.simulate(3)["id"])
+        for kind in ("analog.simulate", "analog.predict"):
+            running.wait_for(running.simulate(3, kind)["id"])
         yield running
 
 
@@ -95,9 +96,10 @@ def test_the_examples_of_bodies_are_accepted(service: RunningService, document: 
         (example,) = document["components"]["schemas"][name]["examples"]
         example["request"]["count"] = 1
         service.json("POST", path, json=example)
-    (example,) = document["components"]["schemas"]["SimulationJob"]["examples"]
-    example["request"]["draw"]["count"] = 1
-    service.json("POST", "/v1/jobs", json=example)
+    for name in ("SimulationJob", "PredictionJob"):
+        (example,) = document["components"]["schemas"][name]["examples"]
+        example["request"]["draw"]["count"] = 1
+        service.json("POST", "/v1/jobs", json=example)
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))

@@ -51,6 +51,7 @@ def test_every_expected_error_has_a_status_of_its_own_kind() -> None:
         (SpiceSyntaxError("a name is missing", line=2), 422),
         (QasmSyntaxError("a name is missing", line=2), 422),
         (errors.UnknownName("family", "ghx", ["ghz"]), 422),
+        (errors.NotLearnt("testbench", "mixer", ["opamp"]), 404),
         (errors.NotExpressible("a memristor"), 422),
         (errors.LimitExceeded("netlist", 3, 2), 422),
         (NotFound("job", "x"), 404),

@@ -13,17 +13,20 @@ from app.errors import UnknownName
 from app.neural_simulator.arrays import CIRCUIT, DEFINED, FACTS, NOT_RUN
 from app.neural_simulator.dataset import PreparedSimulations
 from app.neural_simulator.features import Sizings, WiredTopology, condition_features, element_features
+from app.simulation_corpus.estimates import bench_estimates
 from app.simulation_corpus.layout import Space, rows_schema, table_of
 from app.simulation_corpus.plan import Combination
 from app.simulation_corpus.preparation import prepared_simulations
 from app.simulation_corpus.reader import RowTable, SimulationStore
 from app.simulation_corpus.topologies import Topology, stored_topology
+from app.table_simulator.solver import TableSimulator
 from app.technologies._base import Technology, technologies
 from app.technologies._gmid import GmIdTables
 from app.testbenches._base import testbenches
 from app.testbenches._simulator import Bench, make_corner, prepare_bench
 from tests.analytic_transistors import analytic_tables
 from tests.bench_rows import archetype
+from tests.ekv_transistors import EkvTables
 from tests.simulated_rows import vectors_of
 
 CORNERS = {"generic180": ("tt", 1.8, 27.0), "generic45": ("ff", 1.1, 125.0)}
@@ -139,6 +142,21 @@ def test_facts_lose_no_more_than_their_last_digits(prepared: PreparedSimulations
         expected = np.broadcast_to(1e-5 / 3 * np.arange(1, len(FACTS) + 1), kept.shape)
         np.testing.assert_allclose(kept, expected, rtol=1 / 4000)
         assert (kept.view(np.uint32) & 0xFFF == 0).all()
+
+
+def test_rows_have_the_estimates_of_a_table_simulator(store: SimulationStore, prepared: PreparedSimulations):
+    notes: list[str] = []
+    simulator = TableSimulator(EkvTables())
+    found = prepared_simulations(store, technologies, tables, simulator=simulator, corners="all", note=notes.append)
+    assert len(notes) == len(found.groups) == 4
+    for group, without in zip(found.groups, prepared.groups, strict=True):
+        assert (without.estimates.causes == NOT_RUN).all()
+        topology = next(each for each in TOPOLOGIES.values() if each.id == group.topology_id)
+        bench = bench_of(topology, group.technology)
+        expected, _ = bench_estimates(simulator, bench, vectors_of(bench, 4), group.metrics, group.devices)
+        np.testing.assert_array_equal(group.estimates.causes, expected.causes)
+        np.testing.assert_allclose(group.estimates.values, expected.values, rtol=1e-4, atol=1e-12)
+        np.testing.assert_allclose(group.estimates.facts, expected.facts, rtol=1e-3, atol=1e-12)
 
 
 def test_a_technology_that_is_not_there_is_named(store: SimulationStore):

@@ -176,7 +176,7 @@ def test_a_seed_is_drawn_only_where_something_is(simulations: Simulations) -> No
 def test_only_so_many_benches_are_kept(simulations: Simulations) -> None:
     for load in range(KEPT_BENCHES + 3):
         simulations.prepare(KIND, asked(settings={"load_f": 1e-15 * (load + 1)}))
-    assert len(simulations._prepared._made) == KEPT_BENCHES
+    assert len(simulations.prepared) == KEPT_BENCHES
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_a_vector_has_the_named_values_and_the_start_elsewhere() -> None:
         ({"w_m2": 1e-6}, UnknownName, "no size named 'w_m2'; did you mean 'w_m1'"),
         ({"w_m1": math.nan}, InvalidRequest, "size w_m1 is nan, which is no number"),
         ({"w_m1": 1.0}, InvalidRequest, "size w_m1 is 1 m, it may be 2.2e-07 to 0.0002 m"),
-        ({"m_m1": 0}, InvalidRequest, "size m_m1 is 0 , it may be 1 to 32"),
+        ({"m_m1": 0}, InvalidRequest, "size m_m1 is 0, it may be 1 to 32"),
     ],
 )
 def test_a_sizing_outside_of_the_space_is_refused(
@@ -128,6 +128,15 @@ def test_a_sizing_outside_of_the_space_is_refused(
     space = space_of("M1 vout1 vb1 0 0 nmos", "R1 vdd vout1")
     with pytest.raises(error, match=sentence):
         space.vector(sizing)
+
+
+def test_a_vector_that_need_not_be_bounded_has_every_size_that_a_circuit_can_have() -> None:
+    space = space_of("M1 vout1 vb1 0 0 nmos", "R1 vdd vout1")
+    sizing = space.as_sizing(space.vector({"w_m1": 1.0, "m_m1": 99.7, "vb1_v": -3.0}, is_bounded=False))
+    assert (sizing["w_m1"], sizing["m_m1"], sizing["vb1_v"]) == (1.0, 100.0, -3.0)
+    for name, value, words in (("w_m1", 0.0, "0 m"), ("w_m1", -1e-6, "-1e-06 m"), ("m_m1", 0.4, "0.4")):
+        with pytest.raises(InvalidRequest, match=f"size {name} is {words}, it must be positive"):
+            space.vector({name: value}, is_bounded=False)
 
 
 @pytest.mark.parametrize("archetype", ARCHETYPES)

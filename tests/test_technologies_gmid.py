@@ -13,10 +13,18 @@ import numpy as np
 import pytest
 
 from app.analog.netlist import Device
-from app.errors import SimulatorFailure, UnknownName
+from app.errors import SimulatorFailure, Unavailable, UnknownName
 from app.simulators.processes import WorkerPool
 from app.technologies._base import Technology, technologies
-from app.technologies._gmid import DESCRIPTOR_SHARES, DESCRIPTOR_SIZE, KINDS, GmIdTables, gmid_tables, reference_width_m
+from app.technologies._gmid import (
+    DESCRIPTOR_SHARES,
+    DESCRIPTOR_SIZE,
+    KINDS,
+    GmIdTables,
+    GmIdTableSource,
+    gmid_tables,
+    reference_width_m,
+)
 
 pytestmark = pytest.mark.simulator
 
@@ -151,6 +159,21 @@ def test_tables_are_extracted_once_and_come_from_the_cache_after(
         for name, table in tables.values[kind].items():
             np.testing.assert_array_equal(again.values[kind][name], table)
     assert not list(cache.glob("*.tmp"))
+
+
+def test_a_source_keeps_tables_by_process_corner_and_needs_no_workers_for_what_is_cached(
+    technology: Technology, tables: GmIdTables, cache: Path
+) -> None:
+    source = GmIdTableSource(None, cache)
+    found = source.tables(technology)
+    np.testing.assert_array_equal(found.values["nmos"]["id"], tables.values["nmos"]["id"])
+    assert source.tables(technology) is found
+    assert source.tables(technology, found.process) is found
+
+
+def test_tables_that_are_not_cached_need_ngspice(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="the gm/Id tables of generic45 at tt were never extracted on this"):
+        GmIdTableSource(None, tmp_path).tables(technologies["generic45"])
 
 
 def test_a_damaged_file_is_extracted_again(cache: Path, tmp_path: Path, ngspice: WorkerPool) -> None:

@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 import torch
 
+from app.nn.decoder import Decoder
+from app.training.loop import TrainingResult
 from app.training.prepared import Prepared
 from app.training.recipe import Recipe, read_recipe
 from app.training.rounds import Rounds, drawn_ahead
 from app.training.run import TrainingRun, train
 from app.training.sentences import Example, SentenceStream
-from app.training.trainer import TrainingResult
 from tests.test_training_prepared import REPOSITORY, TINY_RECIPE, corpus_of
 
 PATIENCE_S = 180.0
@@ -100,7 +101,7 @@ def endless_run(folder: Path, *, loaders: int) -> Iterator[subprocess.Popen[str]
         process.communicate()
 
 
-def finished(folder: Path, work: str, tokens: int) -> TrainingResult:
+def finished(folder: Path, work: str, tokens: int) -> TrainingResult[Decoder]:
     """The run of a folder, ended in this process by so many tokens."""
     recipe = replace(read_recipe("analog", str(folder / "tiny.toml")), tokens=tokens)
     run = TrainingRun(recipe, folder / work, folder / f"{work} model")
@@ -116,10 +117,10 @@ def test_a_killed_run_leaves_no_process_and_goes_on_as_if_nothing_had_been(tmp_p
         assert loaders
         process.kill()
         wait_until(not any(map(is_alive, loaders)) for _ in itertools.count())
-    tokens = torch.load(tmp_path / "work" / "state.pt", weights_only=True)["tokens"]
+    tokens = torch.load(tmp_path / "work" / "state.pt", weights_only=True)["done"]
     resumed, whole = (finished(tmp_path, work, tokens + 3_000) for work in ("work", "other work"))
-    assert resumed.tokens == whole.tokens >= tokens + 3_000
-    assert resumed.held_out_nats == whole.held_out_nats
+    assert resumed.done == whole.done >= tokens + 3_000
+    assert resumed.held_out == whole.held_out
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(resumed.network.state_dict()[name], tensor)
 
@@ -131,5 +132,5 @@ def test_a_run_that_is_told_to_stop_saves_its_state_and_ends(tmp_path: Path):
     assert told.splitlines()[-1] == "stopped; the same words with --resume go on from work"
     assert process.returncode == 128 + signal.SIGTERM
     last = json.loads((tmp_path / "work" / "log.ndjson").read_text().splitlines()[-1])
-    assert torch.load(tmp_path / "work" / "state.pt", weights_only=True)["tokens"] >= last["tokens"]
+    assert torch.load(tmp_path / "work" / "state.pt", weights_only=True)["done"] >= last["tokens"]
     assert not (tmp_path / "model").exists()

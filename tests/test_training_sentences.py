@@ -22,7 +22,7 @@ from app.tokens.device_lines import DeviceLines
 from app.training import analog
 from app.training.recipe import NetworkShape, Recipe, read_recipe
 from app.training.sentences import IGNORED, Batch, Example, SentenceStream, group_by_tokens, pack, pad, split
-from app.training.trainer import learning_rate_share
+from app.training.trainer import schedule_of
 from tests.quantum_programs import programs
 
 TOY = Recipe(
@@ -277,12 +277,12 @@ def test_qubits_and_bits_keep_their_order_when_idle_ones_go():
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero():
-    assert learning_rate_share(TOY, 0) == pytest.approx(0.01)
-    assert learning_rate_share(TOY, 49) == pytest.approx(0.5)
-    assert [learning_rate_share(TOY, tokens) for tokens in (99, 300, 600)] == [1.0, 1.0, 1.0]
-    assert learning_rate_share(TOY, 800) == pytest.approx(0.5)
-    assert learning_rate_share(TOY, 1000) == 0.0
-    assert learning_rate_share(TOY, 1500) == 0.0
+    assert schedule_of(TOY).rate_share(0) == pytest.approx(0.01)
+    assert schedule_of(TOY).rate_share(49) == pytest.approx(0.5)
+    assert [schedule_of(TOY).rate_share(tokens) for tokens in (99, 300, 600)] == [1.0, 1.0, 1.0]
+    assert schedule_of(TOY).rate_share(800) == pytest.approx(0.5)
+    assert schedule_of(TOY).rate_share(1000) == 0.0
+    assert schedule_of(TOY).rate_share(1500) == 0.0
 
 
 @pytest.mark.parametrize("kind", ["analog", "quantum"])

@@ -29,11 +29,12 @@ from app.quantum.qasm import write_qasm2
 from app.tokens.device_lines import VOCABULARY, DeviceLines
 from app.training import analog
 from app.training.corpora import facts_of, prepared_corpus, read_examples
+from app.training.loop import Progress, TrainingResult
 from app.training.prepared import Prepared, prepare
 from app.training.recipe import NetworkShape, Recipe, read_recipe
 from app.training.run import TrainingRun, check_writable, shortened, train
 from app.training.sentences import SentenceStream, pack, pad
-from app.training.trainer import Progress, Trainer, TrainingResult, batch_loss, held_out_loss
+from app.training.trainer import Trainer, batch_loss, held_out_loss
 from tests.tiny_models import CPU, tiny_decoder
 
 SHAPE = NetworkShape(width=16, layers=1, heads=2, kv_heads=2, mlp_width=32, dropout=0.0)
@@ -63,12 +64,12 @@ def test_a_run_on_a_dozen_archetypes_learns_them(tmp_path: Path):
     untrained = held_out_loss(trainer_in(tmp_path).network, STREAM.fixed(0), "float32", CPU)
     assert untrained == pytest.approx(math.log(len(VOCABULARY)), abs=0.2)
     result, told = finished(trainer_in(tmp_path))
-    assert result.held_out_nats < 0.55 * untrained
+    assert result.held_out < 0.55 * untrained
     assert told[-1].loss < 0.8 * told[0].loss
     assert [progress.total for progress in told] == [RECIPE.tokens] * len(told)
-    assert told[-1].tokens == result.tokens >= RECIPE.tokens
+    assert told[-1].done == result.done >= RECIPE.tokens
     assert not result.network.training
-    assert result.held_out_nats == held_out_loss(result.network, STREAM.fixed(0), "float32", CPU)
+    assert result.held_out == held_out_loss(result.network, STREAM.fixed(0), "float32", CPU)
 
 
 def test_the_log_holds_what_the_history_holds(tmp_path: Path):
@@ -80,10 +81,10 @@ def test_the_log_holds_what_the_history_holds(tmp_path: Path):
 
 
 def test_progress_tells_the_speed_and_what_is_left_at_it():
-    at = Progress(tokens=400, total=1000, loss=1.0, held_out=1.0, seconds=9.0, tokens_per_s=30.0)
+    at = Progress(done=400, total=1000, loss=1.0, held_out=1.0, seconds=9.0, per_s=30.0)
     assert at.left_s == 20.0
     assert replace(at, tokens=1100).left_s == 0.0
-    assert math.isnan(replace(at, tokens_per_s=math.nan).left_s)
+    assert math.isnan(replace(at, per_s=math.nan).left_s)
 
 
 @pytest.mark.parametrize("matrix_learning_rate", [0.0, 5e-3], ids=["AdamW", "Muon"])
@@ -105,7 +106,7 @@ def test_a_run_that_was_interrupted_ends_where_it_would_have_ended(
         assert (folder / "state.pt").is_file()
         assert not (folder / "state.pt.partial").exists()
     assert interruptions >= 2
-    assert (result.tokens, result.held_out_nats) == (whole.tokens, whole.held_out_nats)
+    assert (result.done, result.held_out) == (whole.done, whole.held_out)
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(result.network.state_dict()[name], tensor)
 
@@ -118,7 +119,9 @@ def test_a_run_may_go_on_for_more_tokens_but_not_by_another_recipe_or_corpus(tmp
     ):
         trainer_in(tmp_path, replace(RECIPE, learning_rate=2e-2)).resume()
     other = SentenceStream(EXAMPLES[:5], LANGUAGE.encode, context=256, label_exponent=0.5)
-    with pytest.raises(InvalidRequest, match=r"state\.pt is of another corpus: 12 circuits of [\d.]+ tokens, now 5 of"):
+    with pytest.raises(
+        InvalidRequest, match=r"state\.pt is of another corpus: 12 circuits of [\d.]+ tokens, now 5"
+    ):
         Trainer(RECIPE, other, [], len(VOCABULARY), tmp_path, CPU).resume()
 
 
@@ -166,14 +169,14 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path):
 def test_a_run_starts_from_given_weights(tmp_path: Path):
     short = replace(RECIPE, tokens=4_000)
     first, _ = finished(trainer_in(tmp_path / "first", short))
-    assert held_out_loss(first.network, STREAM.fixed(0), "float32", CPU) == first.held_out_nats
+    assert held_out_loss(first.network, STREAM.fixed(0), "float32", CPU) == first.held_out
     second = Trainer(
         short, STREAM, STREAM.fixed(0), len(VOCABULARY), tmp_path / "second", CPU, initial=first.network
     )  # fmt: skip
-    assert held_out_loss(second.network, STREAM.fixed(0), "float32", CPU) == first.held_out_nats
+    assert held_out_loss(second.network, STREAM.fixed(0), "float32", CPU) == first.held_out
     result, told = finished(second)
-    assert told[0].held_out == pytest.approx(first.held_out_nats, abs=0.5)
-    assert result.held_out_nats < first.held_out_nats
+    assert told[0].held_out == pytest.approx(first.held_out, abs=0.5)
+    assert result.held_out < first.held_out
     for name, tensor in first.network.state_dict().items():
         assert not torch.equal(result.network.state_dict()[name], tensor), name
 
@@ -291,8 +294,8 @@ def test_a_recipe_file_becomes_a_model_folder_that_loads(tmp_path: Path):
     assert (checkpoint.name, checkpoint.kind) == ("tiny-analog", "analog")
     assert training["training_circuits"] + training["held_out_circuits"] + sum(training["left_out"].values()) >= 60
     assert training["held_out_circuits"] > 0
-    assert training["tokens_seen"] == result.tokens >= 20_000
-    assert training["held_out_nats_per_token"] == round(result.held_out_nats, 4)
+    assert training["tokens_seen"] == result.done >= 20_000
+    assert training["held_out_nats_per_token"] == round(result.held_out, 4)
     assert training["held_out_bits_per_unit"] > training["held_out_nats_per_token"] / math.log(2)
     assert (training["split"], training["unit"]) == ("by wiring and by the op-amps inside", "device")
     assert "archetypes of data/archetypes; complements of " in training["corpus"]
@@ -430,7 +433,7 @@ def test_a_model_that_cannot_be_written_leaves_the_finished_run(tmp_path: Path):
     (tmp_path / "model" / "config.json").rmdir()
     result = train(run, few())
     assert result is not None
-    assert load_checkpoint(tmp_path / "model").config["training"]["tokens_seen"] == result.tokens
+    assert load_checkpoint(tmp_path / "model").config["training"]["tokens_seen"] == result.done
 
 
 def test_a_large_network_is_saved_in_files_below_sixteen_megabytes(tmp_path: Path):

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from app.training.trainer import Progress
+from app.training.loop import Progress
 from app.training.watching import Lines, StopSignals, told_time
 
 
@@ -25,7 +25,7 @@ def test_a_time_is_told_in_the_unit_that_suits_it(seconds: float, words: str):
 
 
 def test_a_line_is_written_at_once_and_then_now_and_then(capsys: pytest.CaptureFixture[str]):
-    at = Progress(tokens=4_000, total=10_000, loss=1.25, held_out=1.5, seconds=9.0, tokens_per_s=1_000.0)
+    at = Progress(done=4_000, total=10_000, loss=1.25, held_out=1.5, seconds=9.0, per_s=1_000.0)
     seldom, always = Lines(every_s=3600.0), Lines(every_s=0.0)
     for lines, count in ((seldom, 1), (always, 3)):
         for _ in range(3):

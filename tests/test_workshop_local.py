@@ -16,6 +16,7 @@ import pytest
 from app.analog.rules import electrical_findings
 from app.analog.spice import parse_spice
 from app.errors import (
+    CorpusMissing,
     EngineClosed,
     InvalidRequest,
     ModelDamaged,
@@ -28,6 +29,7 @@ from app.inference.checkpoint import INDEX_NAME
 from app.quantum.qasm import parse_qasm2
 from app.requests import (
     AnalogGenerateRequest,
+    AnalogPredictRequest,
     AnalogSimulateRequest,
     GenerateRequest,
     JobRequest,
@@ -334,6 +336,13 @@ def test_without_ngspice_nothing_can_be_simulated_and_the_sentence_says_what_to_
     for call in (workshop.prepare, workshop.heading):
         with pytest.raises(NgspiceMissing, match="run 'josephson doctor --fetch-ngspice'"):
             call("analog.simulate", request)
+
+
+def test_without_a_neural_simulator_nothing_can_be_predicted_and_the_sentence_says_what_to_do(workshop: LocalWorkshop):
+    request = AnalogPredictRequest(netlist=PAIR, testbench="opamp", seed=1)
+    for call in (workshop.prepare, workshop.heading):
+        with pytest.raises(CorpusMissing, match="train one with 'josephson train simulator'"):
+            call("analog.predict", request)
 
 
 @pytest.mark.simulator

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options as o
+from app.cli.aims import write_aims
 from app.cli.door import DONE, Door, door_of, say, write_document, write_line
+from app.cli.evaluate_simulator import simulator
 from app.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -59,9 +61,10 @@ _SHOWN_OF_QUANTUM = ("generated", "bare", "real", "training", "random", "line_ch
 
 def add_to(app: typer.Typer) -> None:
     """The commands are on the command line."""
-    group = typer.Typer(help="Measure a model's circuits.", no_args_is_help=True)
+    group = typer.Typer(help="Measure a model's circuits, or its predictions.", no_args_is_help=True)
     group.command("analog")(analog)
     group.command("quantum")(quantum)
+    group.command("simulator")(simulator)
     app.add_typer(group, name="evaluate")
 
 
@@ -266,7 +269,7 @@ def _print_analog(report: Mapping[str, Any]) -> None:
     write_line(_line("measure", _SHOWN))
     for key in MEASURES:
         write_line(_line(key, [_cell(part.get(key)) for part in parts]))
-    _print_aims(report["aims"])
+    write_aims(report["aims"])
 
 
 def _print_quantum(report: Mapping[str, Any]) -> None:
@@ -282,13 +285,7 @@ def _print_quantum(report: Mapping[str, Any]) -> None:
     for reader in ("numbers", "statements"):
         told = [report["realism"].get(side, {}).get(reader) for side in shown]
         write_line(_line(f"auc by {reader}", [_cell(figure and figure["auc"]) for figure in told]))
-    _print_aims(report["aims"])
-
-
-def _print_aims(aims: Sequence[Mapping[str, Any]]) -> None:
-    for aim in aims:
-        word = {True: "reached", False: "MISSED", None: "not measured"}[aim["is_reached"]]
-        write_line(f"{word:<12} {aim['aim']}: {_cell(aim['measured'])} (aim {_cell(aim['target'])})")
+    write_aims(report["aims"])
 
 
 def _line(name: str, cells: Sequence[str]) -> str:

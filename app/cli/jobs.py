@@ -10,7 +10,7 @@ import typer
 
 from app.cli import options as o
 from app.cli.door import DONE, FAILED, Door, door_of, say, write_document, write_line
-from app.cli.simulation_options import simulate_request
+from app.cli.simulation_options import predict_request, simulate_request
 
 if TYPE_CHECKING:
     from app.cli.client import JobsClient
@@ -29,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
     submit.command("analog")(submit_analog)
     submit.command("quantum")(submit_quantum)
     submit.command("simulate")(submit_simulate)
+    submit.command("predict")(submit_predict)
     group.add_typer(submit, name="submit")
     for name, command in (
         ("list", list_jobs), ("show", show), ("watch", watch), ("cancel", cancel), ("results", results),
@@ -72,6 +73,18 @@ def submit_simulate(
 ) -> int:
     """Sizings of a SPICE netlist on a testbench."""
     return _submit(door_of(context), url, "analog.simulate", request, wait, as_json)
+
+
+@o.with_request(predict_request)
+def submit_predict(
+    context: typer.Context,
+    request: dict[str, Any],
+    wait: Wait = False,
+    url: o.Url = DEFAULT_URL,
+    as_json: o.AsJson = False,
+) -> int:
+    """Sizings of a SPICE netlist on a testbench, predicted."""
+    return _submit(door_of(context), url, "analog.predict", request, wait, as_json)
 
 
 def list_jobs(

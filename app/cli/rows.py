@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from app.cli.progress import ProgressBar
 from app.errors import InvalidRequest, UnknownName
-from app.requests import JOB_REQUESTS, JobRequest
+from app.requests import JOB_REQUESTS, BenchRequest, JobRequest
 from app.workshop import OUTCOME_OF, Row, RowMaker
 
 #: Takes one finished row.
@@ -28,7 +28,7 @@ AT_ONCE = 10_000
 
 #: Option of a request's field where its name is not the field's own.
 _OPTIONS = {"validate": "--validate", "validate_": "--validate", "include_deck": "--deck"}
-_SIMULATION_OPTIONS = {
+_BENCH_OPTIONS = {
     "netlist": "NETLIST", "sizings": "--sizing", "draw": "--count", "metrics": "--metric", "settings": "--setting",
     "ports": "--port", "include_operating_point": "--operating-point",
 }  # fmt: skip
@@ -84,7 +84,7 @@ def read_request(kind: str, fields: dict[str, Any]) -> JobRequest:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
-        options = _OPTIONS | _SIMULATION_OPTIONS if kind == "analog.simulate" else _OPTIONS
+        options = _OPTIONS | _BENCH_OPTIONS if issubclass(JOB_REQUESTS[kind], BenchRequest) else _OPTIONS
         option = options.get(name, "--" + name.replace("_", "-"))
         raise InvalidRequest(
             f"{option}: {first['msg']} (got {str(first['input'])[:80]!r})", pointer=f"/{name}"

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from app.cli import options as o
-from app.cli.door import DONE, FAILED, Door, door_of, say, write_document, write_line
+from app.cli.bench_rows import Output, answer_rows, place_of, units_of, write_figure, write_sizes
+from app.cli.door import door_of, write_line
 from app.cli.simulation_options import simulate_request
-from app.units import format_engineering
 
 if TYPE_CHECKING:
     from app.workshop import Row
-
-Output = Annotated[
-    str | None, typer.Option("--output", "-o", help="Also write a file, one JSON row a line; - is standard output.")
-]
 
 #: Different reasons that are counted for a metric; some carry numbers, so that there may be as many as rows.
 _MOST_REASONS = 100
@@ -35,49 +30,13 @@ def add_to(app: typer.Typer) -> None:
 @o.with_request(simulate_request)
 def simulate(context: typer.Context, request: dict[str, Any], output: Output = None, as_json: o.AsJson = False) -> int:
     """Metrics of a SPICE netlist in ngspice, at one or many sizings. Status 1 where not one of them is ok."""
-    return _run(door_of(context), request, output, as_json)
-
-
-def _run(door: Door, fields: dict[str, Any], output: str | None, as_json: bool) -> int:
-    from app.cli import rows
-    from app.cli.progress import ProgressBar
-    from app.settings import read_settings
-
-    request = rows.read_request("analog.simulate", fields)
-    summary = Summary(is_single=request.row_count == 1)
-    kept: list[Row] = []
-    takers: list[Callable[[Row], None]] = [summary.take]
-    if as_json and output in (None, "-"):
-        takers.append(kept.append)
-
-    @contextlib.contextmanager
-    def sink() -> Iterator[Callable[[Row], None]]:
-        to_file = rows.lines_to(output) if output is not None and not (as_json and output == "-") else None
-        with to_file or contextlib.nullcontext() as write:
-            everyone = takers if write is None else [*takers, write]
-
-            def take(row: Row) -> None:
-                for each in everyone:
-                    each(row)
-
-            yield take
-
-    with ProgressBar(request.noun, request.row_count, is_shown=False if output == "-" else None) as bar:
-        maker = door.make_simulations(read_settings())
-        tally = rows.generate_rows(maker, "analog.simulate", request, sink(), bar)
-    if as_json:
-        document = {"rows": kept} if output in (None, "-") else {"output": output}
-        write_document({**document, **tally.heading, **tally.as_json()})
-    elif output != "-":
-        summary.write(tally.heading)
-    say(tally.sentence("standard output" if output in (None, "-") else str(output)))
-    return DONE if tally.counts["ok"] and not tally.is_interrupted else FAILED
+    return answer_rows(door_of(context).make_simulations, "analog.simulate", request, Summary, output, as_json)
 
 
 class Summary:
     """What was found, for people: every figure of a single sizing, or of many the range of each metric."""
 
-    def __init__(self, *, is_single: bool) -> None:
+    def __init__(self, is_single: bool) -> None:
         self._is_single = is_single
         self._row: Row | None = None
         self._statuses: Counter[str] = Counter()
@@ -101,13 +60,9 @@ class Summary:
         """The tables are on standard output; `heading` as `workshop.RowMaker.heading` gives it."""
         if self._row is None:
             return
-        corner = heading["corner"]
         statuses = ", ".join(f"{count} {status}" for status, count in self._statuses.items())
-        write_line(
-            f"{heading['testbench']} in {heading['technology']} ({corner['process']}, {corner['supply_v']:g} V, "
-            f"{corner['celsius']:g} C): {self._row['status'] if self._is_single else statuses}"
-        )
-        units = {each["name"]: each["unit"] for each in (*heading["metrics"], *heading["sizes"])}
+        write_line(f"{place_of(heading)}: {self._row['status'] if self._is_single else statuses}")
+        units = units_of(heading)
         if self._is_single:
             self._write_single(self._row, units)
         else:
@@ -125,10 +80,8 @@ class Summary:
                     f"{name:<28} {'-':>12}  {units.get(name, ''):<8} {undefined.get(name, {}).get('reason', '')}"
                 )
             else:
-                _write_figure(name, value, units)
-        write_line(f"\n{'size':<28} {'value':>12}  unit")
-        for name, value in row.get("sizes", {}).items():
-            _write_figure(name, value, units)
+                write_figure(name, value, units)
+        write_sizes(row, units)
 
     def _write_ranges(self, units: Mapping[str, str]) -> None:
         total = self._statuses.total()
@@ -145,8 +98,3 @@ class Summary:
         for name, reasons in self._reasons.items():
             ((reason, count),) = reasons.most_common(1)
             write_line(f"  {name}: {reason} ({count})")
-
-
-def _write_figure(name: str, value: float, units: Mapping[str, str]) -> None:
-    number, unit = format_engineering(value, units.get(name, ""))
-    write_line(f"{name:<28} {number:>12}  {unit}".rstrip())

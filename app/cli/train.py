@@ -1,4 +1,4 @@
-"""`josephson train analog|quantum|types`: from a recipe and a corpus to a model folder."""
+"""`josephson train analog|quantum|simulator|types`: from a recipe and a corpus to a model folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from app.cli import options as o
 from app.cli import train_reward as r
 from app.cli.door import DONE, say, write_document
+from app.cli.train_simulator import simulator
 from app.errors import InvalidRequest
 
 RecipeName = Annotated[
@@ -50,6 +51,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("analog")(analog)
     group.command("quantum")(quantum)
     group.command("types")(types)
+    group.command("simulator")(simulator)
     app.add_typer(group, name="train")
 
 
@@ -185,15 +187,15 @@ def _train(wanted: Wanted, as_json: bool) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     lines = Lines()
     with ProgressBar("tokens", recipe.tokens, tells_time=False) as bar, StopSignals() as stop:
-        result = train(run, corpus, lambda at: bar.advance_to(at.tokens, note(at)) if bar.is_shown else lines(at), stop)
+        result = train(run, corpus, lambda at: bar.advance_to(at.done, note(at)) if bar.is_shown else lines(at), stop)
     if as_json:
         reached = {} if result is None else {
-            "tokens": result.tokens, "seconds": round(result.seconds), "held_out_nats_per_token": result.held_out_nats,
+            "tokens": result.done, "seconds": round(result.seconds), "held_out_nats_per_token": result.held_out,
         }  # fmt: skip
         write_document({"finished": result is not None, "model": str(run.output), "work": str(folder), **reached})
     elif result is not None:
-        took = f"{result.tokens:,} tokens in {result.seconds / 60:.1f} min"
-        say(f"{run.output}: {took}, held-out loss {result.held_out_nats:.3f} nats a token")
+        took = f"{result.done:,} tokens in {result.seconds / 60:.1f} min"
+        say(f"{run.output}: {took}, held-out loss {result.held_out:.3f} nats a token")
     if result is None:
         say(f"{'out of time' if stop.received is None else 'stopped'}; the same command with --resume goes on")
     return DONE if stop.received is None else 128 + stop.received

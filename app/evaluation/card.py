@@ -9,6 +9,7 @@ from typing import Any
 
 from app.evaluation.quantum_card import quantum_lines
 from app.evaluation.report import types_without_testbench
+from app.evaluation.simulator_card import simulator_lines
 from app.evaluation.tables import INTERVALS, aims_table, cell, counts, percent, seeds_table, table
 from app.inference.checkpoint import seal
 from app.validators._tools import SIMULATION_CPU_S
@@ -58,6 +59,8 @@ def write_card(folder: Path, report: Mapping[str, Any]) -> None:
 
 def card_text(config: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     """The card in Markdown, from the model's configuration and the report of its evaluation."""
+    if config["kind"] == "simulator":
+        return "\n".join(simulator_lines(config, report))
     measured = {"analog": _analog, "quantum": quantum_lines}[config["kind"]](report)
     return "\n".join([*_training(config), *measured, "", "## Limits", "", _LIMITS[config["kind"]], ""])
 

@@ -27,8 +27,9 @@ from app.tokens._base import Language, languages
 
 FORMAT = 1
 
-#: The `kind` in the configuration of a network that judges circuits and generates none.
-MEASURE = "measure"
+#: The `kind` in the configuration of networks that generate no circuits: one that judges them, one that predicts what
+#: they do.
+MEASURE, SIMULATOR = "measure", "simulator"
 
 #: The file of a model folder that says what the model has seen; `measures.novelty.TrainingIndex` reads it.
 INDEX_NAME = "training_index.npz"
@@ -96,18 +97,18 @@ def save_checkpoint(
 def list_models(folder: Path) -> list[str]:
     """Names of the folders of generators in `folder`, in order.
 
-    A folder is a model when it has a configuration, also one that cannot be read: loading it says why. A measure's
-    network is sealed and verified like a model, but generates nothing.
+    A folder is a model when it has a configuration, also one that cannot be read: loading it says why. A measure's or
+    a simulator's network is sealed and verified like a model, but generates nothing.
     """
-    return sorted(path.parent.name for path in folder.glob("*/config.json") if not _is_measure(path))
+    return sorted(path.parent.name for path in folder.glob("*/config.json") if not _generates_nothing(path))
 
 
-def _is_measure(config: Path) -> bool:
+def _generates_nothing(config: Path) -> bool:
     try:
         about = _read_json(config)
     except ModelDamaged:
         return False
-    return isinstance(about, Mapping) and about.get("kind") == MEASURE
+    return isinstance(about, Mapping) and about.get("kind") in (MEASURE, SIMULATOR)
 
 
 def seal(folder: Path) -> None:

@@ -5,8 +5,10 @@ An *element* is a device of the netlist or a bias source of the size space: what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,18 +84,91 @@ class Structure:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Simulations of one structure in one technology: n rows, E elements, M metrics, V variables.
+class Estimates:
+    """What the table simulator says of n rows, before anyone simulated them: M metrics, P elements or devices.
 
-    `elements` and `conditions` are plain numbers of order 1, not standardised over any data. `values` are in SI units,
-    NaN where `causes` is not DEFINED; `facts` are NaN where there are none. `process` is each row's process corner,
-    `methods` how its sizes were drawn, `simulate_s` the processor time that its simulation took.
+    A cause is DEFINED, CIRCUIT (it says that the circuit has no such metric), SIMULATOR (it found no solution) or
+    NOT_RUN (it was not asked, or cannot tell). `values` are in SI units, NaN where the cause is not DEFINED; `facts`
+    are those of its operating point, NaN where it has none.
+    """
+
+    values: NDArray[np.float64]  # [n, M]
+    causes: NDArray[np.int8]  # [n, M]
+    facts: NDArray[np.float32]  # [n, P, FACTS]
+
+    @classmethod
+    def nothing(cls, rows: int, metrics: int, places: int) -> Estimates:
+        """Those of a simulator that was not asked."""
+        return cls(
+            np.full((rows, metrics), np.nan),
+            np.full((rows, metrics), NOT_RUN, dtype=np.int8),
+            np.full((rows, places, len(FACTS)), np.nan, dtype=np.float32),
+        )
+
+
+def facts_at(names: Sequence[str], devices: Sequence[str], facts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Facts by element, n x `names` x FACTS, from those of devices, n x `devices` x FACTS; NaN for other elements."""
+    found = np.full((len(facts), len(names), len(FACTS)), np.nan, dtype=np.float32)
+    found[:, [names.index(device) for device in devices]] = facts
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class RowInputs:
+    """What a predictor sees of sizings of one structure in one technology: n rows, E elements, M metrics.
+
+    `elements` and `conditions` are plain numbers of order 1, not standardised over any data. `estimates`,
+    `estimate_causes` and `estimated_facts` are those of `Estimates`.
     """
 
     structure: Structure
     technology: str
     elements: NDArray[np.float32]  # [n, E, ELEMENT_FEATURES]
     conditions: NDArray[np.float32]  # [n, condition_names()], NaN where the testbench lacks the setting
+    estimates: NDArray[np.float64]  # [n, M]
+    estimate_causes: NDArray[np.int8]  # [n, M]
+    estimated_facts: NDArray[np.float32]  # [n, E, FACTS]
+
+    def __post_init__(self) -> None:
+        """Every array has these rows, elements and metrics, else ValueError."""
+        count, elements, metrics = len(self.elements), len(self.structure.names), len(self.structure.metrics)
+        shapes = self._shapes(count, elements, metrics)
+        told = tuple(getattr(self, name).shape[: len(shape)] for name, shape in shapes.items())
+        if told != tuple(shapes.values()):
+            raise ValueError(f"rows of {elements} elements and {metrics} metrics have arrays of shapes {told}")
+
+    def __len__(self) -> int:
+        return len(self.elements)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Self:
+        """These rows, by number or by a mask, in this order."""
+        taken: dict[str, Any] = {name: part[rows] for name, part in vars(self).items() if isinstance(part, np.ndarray)}
+        return replace(self, **taken)
+
+    def plain(self) -> Self:
+        """These rows as if the table simulator had not been asked."""
+        nothing = Estimates.nothing(len(self), len(self.structure.metrics), len(self.structure.names))
+        return replace(self, estimates=nothing.values, estimate_causes=nothing.causes, estimated_facts=nothing.facts)
+
+    def _shapes(self, count: int, elements: int, metrics: int) -> dict[str, tuple[int, ...]]:
+        """The first lengths that every array has to have."""
+        return {
+            "elements": (count, elements),
+            "conditions": (count,),
+            "estimates": (count, metrics),
+            "estimate_causes": (count, metrics),
+            "estimated_facts": (count, elements, len(FACTS)),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(RowInputs):
+    """Simulations: what a predictor sees of them, and what ngspice found. V variables.
+
+    `values` are in SI units, NaN where `causes` is not DEFINED; `facts` are NaN where there are none. `process` is each
+    row's process corner, `methods` how its sizes were drawn, `simulate_s` the processor time that its simulation took.
+    """
+
     values: NDArray[np.float64]  # [n, M]
     causes: NDArray[np.int8]  # [n, M]
     facts: NDArray[np.float32]  # [n, E, FACTS]
@@ -102,28 +177,19 @@ class Rows:
     process: NDArray[np.str_]  # [n]
     simulate_s: NDArray[np.float32]  # [n]
 
-    def __post_init__(self) -> None:
-        """Every array has these rows, elements and metrics, else ValueError."""
-        count, elements, metrics = len(self.values), len(self.structure.names), len(self.structure.metrics)
-        told = (
-            self.values.shape, self.causes.shape, self.elements.shape[:2], self.facts.shape, self.conditions.shape[:1],
-            self.sizes.shape[:1], self.methods.shape, self.process.shape, self.simulate_s.shape,
+    @property
+    def inputs(self) -> RowInputs:
+        """The part that a predictor sees."""
+        return RowInputs(
+            self.structure, self.technology, self.elements, self.conditions, self.estimates, self.estimate_causes,
+            self.estimated_facts,
         )  # fmt: skip
-        of_rows = (count,)
-        wanted = (
-            (count, metrics), (count, metrics), (count, elements), (count, elements, len(FACTS)), of_rows,
-            of_rows, of_rows, of_rows, of_rows,
-        )  # fmt: skip
-        if told != wanted:
-            raise ValueError(f"rows of {elements} elements and {metrics} metrics have arrays of shapes {told}")
 
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Rows:
-        """These rows, by number or by a mask, in this order."""
-        return Rows(
-            self.structure, self.technology, self.elements[rows], self.conditions[rows], self.values[rows],
-            self.causes[rows], self.facts[rows], self.sizes[rows], self.methods[rows], self.process[rows],
-            self.simulate_s[rows],
-        )  # fmt: skip
+    def _shapes(self, count: int, elements: int, metrics: int) -> dict[str, tuple[int, ...]]:
+        return {
+            **super()._shapes(count, elements, metrics),
+            "values": (count, metrics),
+            "causes": (count, metrics),
+            "facts": (count, elements, len(FACTS)),
+            **dict.fromkeys(("sizes", "methods", "process", "simulate_s"), (count,)),
+        }

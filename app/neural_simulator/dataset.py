@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from app.analog.netlist import Netlist
 from app.analog.spice import parse_spice
 from app.errors import CorpusMissing, InvalidInput, InvalidRequest
-from app.neural_simulator.arrays import FACTS, Rows
+from app.neural_simulator.arrays import FACTS, Estimates, Rows, facts_at
 from app.neural_simulator.features import (
     Sizings,
     TechnologyProfile,
@@ -35,12 +35,14 @@ from app.sizes.space import SizeVariable
 from app.testbenches._base import testbenches
 
 #: Of the prepared file; files of another are refused.
-FORMAT = 1
+FORMAT = 2
 
-#: Columns of a group's rows as the file has them, in any order; `facts` lie apart.
+#: Columns of a group's rows as the file has them, in any order; `_BY_BYTES` as `_bytes_apart`.
 _COLUMNS = (
-    "sizes", "supply_v", "celsius", "process", "settings", "values", "causes", "methods", "simulate_s",
+    "sizes", "supply_v", "celsius", "process", "settings", "values", "causes", "methods", "simulate_s", "facts",
+    "estimates", "estimate_causes", "estimated_facts",
 )  # fmt: skip
+_BY_BYTES = ("facts", "estimates", "estimated_facts")
 _OF_SIZINGS = ("sizes", "supply_v", "celsius", "process", "settings")
 
 #: Arrays of a technology's profile.
@@ -67,7 +69,7 @@ class SimulationGroup:
     """Simulations of one topology on one testbench in one technology: n rows, M metrics, D MOS.
 
     `ports` are the circuit's by role, `following` the bias ports that move with the supply, `devices` the MOS that
-    `facts` are of. Arrays are as in `Rows`.
+    `facts` and those of `estimates` are of. Arrays are as in `Rows`.
     """
 
     topology_id: str
@@ -85,6 +87,7 @@ class SimulationGroup:
     facts: NDArray[np.float32]  # [n, D, FACTS]
     methods: NDArray[np.str_]  # [n]
     simulate_s: NDArray[np.float32]  # [n]
+    estimates: Estimates
 
     def __len__(self) -> int:
         return len(self.values)
@@ -112,20 +115,21 @@ class SimulationGroup:
     def rows(self, profile: TechnologyProfile) -> Rows:
         """The simulations with their features, from the profile of the technology."""
         structure = self.wired.structure
-        facts = np.full((len(self), len(structure.names), len(FACTS)), np.nan, dtype=np.float32)
-        facts[:, [structure.names.index(name) for name in self.devices]] = self.facts
         return Rows(
-            structure,
-            self.technology,
-            element_features(self.wired, profile, self.sizings),
-            condition_features(structure, profile, self.sizings),
-            self.values,
-            self.causes,
-            facts,
-            self.sizings.sizes,
-            self.methods,
-            self.sizings.process,
-            self.simulate_s,
+            structure=structure,
+            technology=self.technology,
+            elements=element_features(self.wired, profile, self.sizings),
+            conditions=condition_features(structure, profile, self.sizings),
+            estimates=self.estimates.values,
+            estimate_causes=self.estimates.causes,
+            estimated_facts=facts_at(structure.names, self.devices, self.estimates.facts),
+            values=self.values,
+            causes=self.causes,
+            facts=facts_at(structure.names, self.devices, self.facts),
+            sizes=self.sizings.sizes,
+            methods=self.methods,
+            process=self.sizings.process,
+            simulate_s=self.simulate_s,
         )
 
 
@@ -151,7 +155,7 @@ class PreparedSimulations:
             yield group.rows(self.profiles[group.technology])
 
     def save(self, path: Path) -> None:
-        """One compressed file; whoever reads it sees the old one or the new one.
+        """One compressed file, estimates in single precision; whoever reads it sees the old one or the new one.
 
         Raises:
             InvalidRequest: it cannot be written there.
@@ -219,11 +223,9 @@ class PreparedSimulations:
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         """Every group's columns behind one another, and the profiles."""
-        arrays: dict[str, NDArray[Any]] = {
-            name: _flat([getattr(group.sizings if name in _OF_SIZINGS else group, name) for group in self.groups])
-            for name in _COLUMNS
-        }
-        arrays["facts"] = _bytes_apart(_flat([group.facts for group in self.groups]))
+        columns = [_columns_of(group) for group in self.groups]
+        arrays = {name: _flat([each[name] for each in columns]) for name in _COLUMNS}
+        arrays |= {name: _bytes_apart(arrays[name]) for name in _BY_BYTES}
         for place, profile in enumerate(self.profiles.values()):
             for name in _OF_PROFILES:
                 arrays[f"{name}_{place}"] = getattr(profile, name)
@@ -238,6 +240,17 @@ def _settings_of(testbench: str) -> list[str]:
     return [setting.name for setting in testbenches[testbench].settings]
 
 
+def _columns_of(group: SimulationGroup) -> dict[str, NDArray[Any]]:
+    estimates = group.estimates
+    told = {
+        "estimates": estimates.values,
+        "estimate_causes": estimates.causes,
+        "estimated_facts": estimates.facts,
+        **{name: getattr(group.sizings, name) for name in _OF_SIZINGS},
+    }
+    return {name: told[name] if name in told else getattr(group, name) for name in _COLUMNS}
+
+
 def _flat(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Arrays behind one another, all rows of one column together, which compresses better than row by row."""
     return np.concatenate([np.moveaxis(column, 0, -1).ravel() for column in columns]) if columns else np.empty(0)
@@ -246,6 +259,18 @@ def _flat(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
 def _bytes_apart(numbers: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The first byte of every number, then every second, and so on: a third smaller where last digits are dropped."""
     return np.ascontiguousarray(numbers.astype(np.float32).view(np.uint8).reshape(-1, 4).T)
+
+
+def shortened(numbers: NDArray[np.floating], dropped: int) -> NDArray[np.float32]:
+    """The nearest numbers of single precision whose last binary digits, of 23, are 0: they take less of a file.
+
+    What lies beyond is its largest number.
+    """
+    most = np.finfo(np.float32).max / 2
+    single = np.clip(numbers, -most, most).astype(np.float32)
+    half, kept = np.uint32(1 << (dropped - 1)), ~np.uint32((1 << dropped) - 1)
+    short = ((single.view(np.uint32) + half) & kept).view(np.float32)
+    return np.asarray(np.where(np.isnan(single), single, short))
 
 
 def _bytes_together(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -261,7 +286,9 @@ def _restored(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> P
         raise _Unusable(f"was prepared with other facts of operating points than {', '.join(FACTS)}")
     topologies = {name: TopologyFacts(**facts) for name, facts in about["topologies"].items()}
     netlists = {name: facts.netlist for name, facts in topologies.items()}
-    columns = _Columns({name: arrays[name] for name in _COLUMNS} | {"facts": _bytes_together(arrays["facts"])})
+    columns = _Columns(
+        {name: _bytes_together(arrays[name]) if name in _BY_BYTES else arrays[name] for name in _COLUMNS}
+    )
     groups = tuple(_restored_group(told, netlists[told["topology_id"]], columns) for told in about["groups"])
     if not columns.are_spent:
         raise _Unusable("is damaged: its parts do not belong together")
@@ -315,7 +342,13 @@ def _restored_group(told: Mapping[str, Any], netlist: Netlist, columns: _Columns
             "values": (len(metrics),),
             "causes": (len(metrics),),
             "facts": (len(devices), len(FACTS)),
+            "estimates": (len(metrics),),
+            "estimate_causes": (len(metrics),),
+            "estimated_facts": (len(devices), len(FACTS)),
         },
+    )
+    estimates = Estimates(
+        found.pop("estimates").astype(np.float64), found.pop("estimate_causes"), found.pop("estimated_facts")
     )
     return SimulationGroup(
         topology_id=told["topology_id"],
@@ -328,6 +361,7 @@ def _restored_group(told: Mapping[str, Any], netlist: Netlist, columns: _Columns
         metrics=metrics,
         devices=devices,
         sizings=Sizings(**{name: found.pop(name) for name in _OF_SIZINGS}),
+        estimates=estimates,
         **found,
     )
 

@@ -44,6 +44,8 @@ _VALUE_OF: Mapping[str, tuple[str, float]] = {
     **dict.fromkeys(("npn", "pnp", "diode"), ("area", 1.0)),
 }
 
+_HAVE_VALUES = frozenset({*_VALUE_OF, "voltage_source", "current_source"})
+
 #: Currents are counted in the bias current of a small circuit, gate capacitances in what a small transistor has.
 _CURRENT_A, _GATE_F = 10e-6, 10e-15
 
@@ -111,6 +113,12 @@ class Sizings:
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Sizings:
+        """These sizings, by number or by a mask, in this order."""
+        return Sizings(
+            self.sizes[rows], self.supply_v[rows], self.celsius[rows], self.process[rows], self.settings[rows]
+        )
 
     @classmethod
     def of_bench(cls, bench: Bench, vectors: Sequence[Sequence[float]] | Floats) -> Sizings:
@@ -281,6 +289,14 @@ def element_features(wired: WiredTopology, profile: TechnologyProfile, sizings: 
         found[:, rows, _FEATURE["log_value"]] = np.log10(np.maximum(values / unit, _LEAST))
     _add_voltages(found, np.flatnonzero(kinds == "voltage_source"), wired, profile, sizings)
     return found
+
+
+def element_sizes(wired: WiredTopology, sizings: Sizings) -> Mapping[str, tuple[NDArray[np.intp], Floats]]:
+    """By the name of a size (width_m, length_m, multiplier, value): which elements have it, and sizing x element."""
+    is_mos = np.array([ELEMENT_KINDS[kind] in KINDS for kind in wired.structure.kinds])
+    has_value = np.array([ELEMENT_KINDS[kind] in _HAVE_VALUES for kind in wired.structure.kinds])
+    places = {size: np.flatnonzero(has_value if size == "value" else is_mos) for size in _SIZES}
+    return {size: (rows, _size(wired, rows, size, sizings)) for size, rows in places.items()}
 
 
 def _size(wired: WiredTopology, rows: NDArray[np.intp], size: str, sizings: Sizings) -> Floats:

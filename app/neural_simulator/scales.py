@@ -215,6 +215,10 @@ class Scales:
             raise UnknownName(f"scale of testbench {testbench}", metric, self._scales[testbench])
         return self._scales[testbench][metric]
 
+    def metrics(self, testbench: str) -> tuple[str, ...]:
+        """The metrics of a testbench that have scales, of one without any none."""
+        return tuple(self._scales.get(testbench, ()))
+
     def targets(self, structure: Structure, values: Floats) -> Floats:
         """Targets [n, M] of values [n, M] of the structure's metrics."""
         return self._columns(structure, Scale.target, values)

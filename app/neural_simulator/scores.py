@@ -89,10 +89,11 @@ def metric_scores(groups: Iterable[Judged], scales: Scales) -> list[Figure]:
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """What a table of `metric_scores` comes to: ``{metrics, mean_r2, median_r2, worst_r2, worst, at_least_0_95,
-    rank_correlation, relative_error, coverage}``.
+    rank_correlation, relative_error, relative_error_p95, coverage, width, auc}``.
 
     Every metric of every testbench counts once; `worst` names the metric of the lowest R2, `relative_error` is the
-    median over metrics of their medians, `coverage` is the mean. None where there is nothing to take it of.
+    median over metrics of their medians, `relative_error_p95` that of their 95th percentiles; coverage and width of the
+    intervals and the area of definedness are means. None where there is nothing to take it of.
     """  # fmt: skip
     scored = [row for row in rows if row["r2"] is not None]
     r2 = np.array([row["r2"]["value"] for row in scored])
@@ -106,7 +107,10 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> Figure:
         "at_least_0_95": _rounded((r2 >= 0.95).mean()) if scored else None,
         "rank_correlation": _mean(row["rank_correlation"] for row in rows),
         "relative_error": _middle(row["relative_error"]["median"] for row in rows if row["relative_error"]),
+        "relative_error_p95": _middle(row["relative_error"]["p95"] for row in rows if row["relative_error"]),
         "coverage": _mean(row["interval"]["coverage"] for row in rows if row["interval"]),
+        "width": _mean(row["interval"]["width"] for row in rows if row["interval"]),
+        "auc": _mean(row["defined"]["auc"] for row in rows if row["defined"]),
     }
 
 
@@ -217,15 +221,16 @@ def _error_quantiles(errors: Sequence[Floats]) -> Figure | None:
         return None
     every = np.concatenate(errors)
     places = [np.searchsorted(_BINS, np.log10(np.maximum(each, 1e-9))) for each in errors]
-    masses = np.stack([np.bincount(each, minlength=len(_BINS) + 1) for each in places])
+    used = np.unique(np.concatenate(places))
+    masses = np.stack([np.bincount(np.searchsorted(used, each), minlength=len(used)) for each in places])
     # As floats, whose products are quick.
-    below = np.cumsum(drawn(len(errors)).astype(float) @ masses.astype(float), axis=1)
+    below = drawn(len(errors)).astype(float) @ np.cumsum(masses, axis=1).astype(float)
     told = {}
     for name, level in (("median", 0.5), ("p95", 0.95)):
         figure: Figure = {"value": _rounded(np.quantile(every, level)), "low": None, "high": None}
         if len(errors) > 1:
             reached = np.argmax(below >= level * below[:, -1:], axis=1)
-            low, high = ends(np.power(10.0, _BINS[np.minimum(reached, len(_BINS) - 1)]))
+            low, high = ends(np.power(10.0, _BINS[np.minimum(used[reached], len(_BINS) - 1)]))
             # Bins are 2 % wide; the figure itself is exact and lies within its interval.
             figure |= {"low": _rounded(min(low, figure["value"])), "high": _rounded(max(high, figure["value"]))}
         told[name] = figure

@@ -109,6 +109,49 @@ class TechnologySplit:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class ModelSplit:
+    """All three questions of one model: new topologies, new sizings of the others, and a technology it never saw.
+
+    Rows of the topologies that `topologies` keeps are on its sides; rows of the technology `left_out`, where there is
+    one, are for the test; all others are as `sizings` says.
+    """
+
+    sizings: SizingSplit
+    topologies: TopologySplit
+    left_out: str | None = None
+
+    def sides(self, rows: Rows) -> Sides:
+        """By the technology, the topology, the sizes."""
+        if rows.technology == self.left_out:
+            return np.full(len(rows), TEST, np.int8)
+        return self.topologies.sides(rows) if self._keeps(rows.structure.topology_id) else self.sizings.sides(rows)
+
+    def is_new(self, rows: Rows) -> bool:
+        """Whether no row of the topology, or of the technology, is for training."""
+        return rows.technology == self.left_out or self._keeps(rows.structure.topology_id)
+
+    def _keeps(self, topology_id: str) -> bool:
+        return topology_id in self.topologies.test or topology_id in self.topologies.calibration
+
+    def as_json(self) -> dict[str, Any]:
+        """What makes the same split again, by `split_from_json`."""
+        return {
+            "split": "model", "sizings": self.sizings.as_json(), "topologies": self.topologies.as_json(),
+            "left_out": self.left_out,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> ModelSplit:
+        """The split that `as_json` told."""
+        sizings, topologies = told["sizings"], told["topologies"]
+        return cls(
+            SizingSplit(sizings["seed"], sizings["test"], sizings["calibration"]),
+            TopologySplit(frozenset(topologies["test"]), frozenset(topologies["calibration"])),
+            told["left_out"],
+        )
+
+
 def split_topologies(
     netlists: Mapping[str, Netlist],
     members: Iterable[tuple[str, str]],

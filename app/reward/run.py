@@ -34,11 +34,12 @@ from app.reward.recipe import RewardRecipe
 from app.reward.sampling import Draw, Scorer, sample_and_score, types_of_round
 from app.reward.state import RoundOutcome, RunState, origin, read_state
 from app.training.corpora import prepared_corpus
+from app.training.loop import Progress, TrainingResult
 from app.training.prepared import Prepared
 from app.training.recipe import NetworkShape, Recipe
 from app.training.run import check_writable
 from app.training.sentences import Example, SentenceStream
-from app.training.trainer import Progress, Trainer, TrainingResult, held_out_loss
+from app.training.trainer import Trainer, held_out_loss
 
 log = logging.getLogger(__name__)
 
@@ -199,10 +200,10 @@ class Iteration:
         learnt = self._learnt(number, rate)
         if learnt is None:
             return None
-        kept = not learnt.held_out_nats > self._state.held_out_before + self._recipe.most_rise_nats
+        kept = not learnt.held_out > self._state.held_out_before + self._recipe.most_rise_nats
         if kept:
             self._keep(number, learnt.network)
-        return RoundOutcome(number, found, rate, learnt.held_out_nats, kept)
+        return RoundOutcome(number, found, rate, learnt.held_out, kept)
 
     def _samples(self, number: int) -> list[JudgedSample] | None:
         """The judged samples of a round, as the journal has them; None when it was ended first."""
@@ -240,7 +241,7 @@ class Iteration:
             told[n] = replace(sample, facts=replace(sample.facts, type_probability=probability))
         return told
 
-    def _learnt(self, number: int, learning_rate: float) -> TrainingResult | None:
+    def _learnt(self, number: int, learning_rate: float) -> TrainingResult[Decoder] | None:
         """The network after learning from the winners so far; None when it was ended before."""
         r = self._recipe
         winners = [entry for judged in self._judged[-r.kept_rounds :] for entry in judged if entry.has_won]
@@ -263,7 +264,7 @@ class Iteration:
         trainer.resume()
 
         def tell(at: Progress) -> None:
-            self._tell(number, r.samples, f"learning, {at.tokens:,} of {at.total:,} tokens")
+            self._tell(number, r.samples, f"learning, {at.done:,} of {at.total:,} tokens")
 
         return trainer.run(report=tell, stop=self._is_over)
 

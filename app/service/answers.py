@@ -16,7 +16,7 @@ WORK_PROBLEMS = (*BODY_PROBLEMS, 502, 503)
 
 _DESCRIPTIONS = {
     400: "The body is not JSON.",
-    404: "There is no such job.",
+    404: "There is no such job, or the model has not learnt the testbench or metric.",
     406: "No representation of the resource has the wanted type.",
     409: "The resource is in a state that forbids the call.",
     413: "The body is too large.",

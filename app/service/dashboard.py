@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse
 
 from app.errors import InvalidInput, JosephsonError, NotFound
 from app.jobs.ledger import JobRecord
-from app.requests import JOB_REQUESTS, MAX_JOB_COUNT
+from app.requests import JOB_REQUESTS, MAX_JOB_COUNT, BenchRequest
 from app.service import schemas
 from app.service.about import readiness
 from app.service.bodies import StrictRoute
@@ -43,7 +43,7 @@ _KINDS = {"analog.generate": "analog", "quantum.generate": "quantum"}
 _SUBMISSION: TypeAdapter[schemas.JobSubmission] = TypeAdapter(schemas.JobSubmission)
 
 #: What a request says that has a place of its own on its job's page, or is too much for it.
-_SHOWN_ELSEWHERE = frozenset({"model", "seed", "netlist", "sizings"})
+_SHOWN_ELSEWHERE = frozenset({"model", "seed", "netlist", "sizings", "known"})
 
 #: A circuit's text by its key in a row: title, and the ending and media type of the downloaded file.
 _TEXTS = {"deck": ("Deck", "deck.cir"), "netlist": ("Netlist", "cir"), "program": ("Program", "qasm")}
@@ -164,7 +164,7 @@ def circuits_part(service: ServiceDependency, job_id: str, after: _After = -1, s
 def circuit_page(service: ServiceDependency, job_id: str, index: int) -> Response:
     """One circuit: its text, its measures, and what the validators found; or one sizing and its metrics."""
     job, row = _row(service, job_id, index)
-    if _is_simulation(job):
+    if _has_sizings(job):
         return _sizing_page(job, row)
     own = f"/jobs/{job.id}/circuits/{index}"
     texts = [key for key in _TEXTS if isinstance(row.get(key), str)]
@@ -201,8 +201,8 @@ def _sizing_page(job: JobRecord, row: Row) -> Response:
     own = f"/jobs/{job.id}/circuits/{row['index']}"
     undefined = row.get("undefined") or {}
     metrics = [
-        (_label(name), "-" if value is None else _shown(value), (undefined.get(name) or {}).get("reason", ""))
-        for name, value in (row.get("metrics") or {}).items()
+        (_label(name), _figure(found), _interval(found) or (undefined.get(name) or {}).get("reason", ""))
+        for name, found in (row.get("metrics") or {}).items()
     ]
     return render(
         "sizing.html",
@@ -212,7 +212,7 @@ def _sizing_page(job: JobRecord, row: Row) -> Response:
         testbench=job.request.get("testbench", "-"),
         metrics=metrics,
         sizes=[(_label(name), _shown(value)) for name, value in (row.get("sizes") or {}).items()],
-        message=_problem_sentence(row) or str(row.get("message") or ""),
+        message=_remarks(row),
         decks=row.get("decks") or {},
         downloads=[("JSON", f"{own}/json")],
     )
@@ -314,13 +314,13 @@ def _progress(job: JobRecord) -> dict[str, Any]:
 
 def _circuits(service: Service, job: JobRecord, after: int, status: Outcome | None) -> dict[str, Any]:
     page = service.ledger.results(job.id, after=after, limit=CIRCUITS_PER_PAGE, status=status)
-    is_simulation = _is_simulation(job)
+    has_sizings = _has_sizings(job)
     columns = list(next((row["metrics"] for row in page.rows if row.get("metrics")), {}))[:SHOWN_METRICS]
     return {
         "job": job,
         "noun": JOB_REQUESTS[job.kind].noun,
-        "columns": [_label(name) for name in columns] if is_simulation else None,
-        "rows": [_sizing_line(row, columns) if is_simulation else _summary(row) for row in page.rows],
+        "columns": [_label(name) for name in columns] if has_sizings else None,
+        "rows": [_sizing_line(row, columns) if has_sizings else _summary(row) for row in page.rows],
         "after": after,
         "next_after": page.next_after,
         "status": status,
@@ -339,21 +339,45 @@ def _row(service: Service, job_id: str, index: int) -> tuple[JobRecord, Row]:
     raise NotFound(f"circuit of job {job.id} with index", str(index)[:20])
 
 
-def _is_simulation(job: JobRecord) -> bool:
-    return job.kind == "analog.simulate"
+def _has_sizings(job: JobRecord) -> bool:
+    """True where rows are sizings of one netlist, simulated or predicted."""
+    return issubclass(JOB_REQUESTS[job.kind], BenchRequest)
 
 
 def _sizing_line(row: Row, columns: Sequence[str]) -> dict[str, Any]:
-    """A simulated sizing as one line of a table."""
+    """A simulated or predicted sizing as one line of a table."""
     metrics = row.get("metrics") or {}
     undefined = row.get("undefined") or {}
     reasons = dict.fromkeys(str(each["reason"]) for each in undefined.values())
     return {
         "index": row["index"],
         "status": row["status"],
-        "values": ["-" if metrics.get(name) is None else _shown(metrics[name]) for name in columns],
-        "headline": _shortened(_problem_sentence(row) or str(row.get("message") or "; ".join(reasons))),
+        "values": [_figure(metrics.get(name)) for name in columns],
+        "headline": _shortened(_remarks(row) or "; ".join(reasons)),
     }
+
+
+def _figure(found: object) -> str:
+    """The value of a metric as a row has it, simulated or predicted."""
+    value = found.get("value") if isinstance(found, Mapping) else found
+    return "-" if value is None else _shown(value)
+
+
+def _interval(found: object) -> str:
+    """The interval of a predicted metric, or where else its value is from; nothing for a simulated one."""
+    if not isinstance(found, Mapping):
+        return ""
+    if found.get("known"):
+        return "known before"
+    if found.get("value") is None:
+        return f"likely has none: defined with a probability of {found.get('defined', 0.0):.2g}"
+    low, high = ("open" if found.get(end) is None else _shown(found[end]) for end in ("low", "high"))
+    return f"{low} to {high}"
+
+
+def _remarks(row: Row) -> str:
+    """What became of a sizing, or in what it is unlike what a prediction was learnt from."""
+    return _problem_sentence(row) or str(row.get("message") or "; ".join(map(str, row.get("reasons") or ())))
 
 
 def _shortened(text: str) -> str:

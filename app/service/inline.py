@@ -12,6 +12,7 @@ from fastapi import APIRouter, Body, Request, Response
 from app.errors import pointing_at
 from app.requests import (
     AnalogGenerateRequest,
+    AnalogPredictRequest,
     AnalogSimulateRequest,
     AnalogValidateRequest,
     JobRequest,
@@ -72,6 +73,19 @@ _SIMULATION_BODY = Body(
                            "draw": {"count": 16, "method": "guided"}}},
     }
 )  # fmt: skip
+_PREDICTION_BODY = Body(
+    openapi_examples={
+        "start": {"summary": "A differential pair with a mirror load, at its starting point",
+                  "value": {"netlist": schemas.PAIR, "testbench": "opamp"}},
+        "known": {"summary": "What a transient would say of two sizings whose gain was simulated already",
+                  "value": {"netlist": schemas.PAIR, "testbench": "opamp", "metrics": ["settling_time_s"],
+                            "sizings": [{"w_m1": 5e-6}, {"w_m1": 2e-5}],
+                            "known": [{"gain_db": 38.4}, {"gain_db": 41.0}]}},
+        "draw": {"summary": "Sixteen sizings drawn around the starting point, with intervals that hold half the truths",
+                 "value": {"netlist": schemas.PAIR, "testbench": "opamp", "corner": "ss", "seed": 1, "level": 0.5,
+                           "draw": {"count": 16, "method": "guided"}}},
+    }
+)  # fmt: skip
 _PROGRAM_BODY = Body(
     openapi_examples={
         "bell": {"summary": "A Bell pair",
@@ -124,6 +138,23 @@ async def simulate_analog(
     run.
     """
     return await _answer("analog.simulate", request, service, body)
+
+
+@router.post(
+    "/analog/predict",
+    operation_id="predict_analog",
+    tags=["circuits"],
+    summary="Predict what a simulation of a SPICE netlist would find, at one or many sizings",
+    responses={200: {"model": schemas.Predictions}, **problems(*WORK_PROBLEMS, 404)},
+)
+async def predict_analog(
+    request: Request, service: ServiceDependency, body: Annotated[AnalogPredictRequest, _PREDICTION_BODY]
+) -> Response:
+    """Metrics of each sizing by the neural simulator, with intervals, by index. More than 4096 sizings: submit a job.
+
+    What is unlike all that the model learnt from is answered all the same, and flagged `out_of_distribution`.
+    """
+    return await _answer("analog.predict", request, service, body)
 
 
 @router.post(

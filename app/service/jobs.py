@@ -103,7 +103,7 @@ async def submit(service: Service, submission: schemas.JobSubmission, key: str |
                 "Retry-After": {"description": "Seconds after which to look.", "schema": {"type": "integer"}},
             },
         },
-        **problems(*BODY_PROBLEMS, 409, 503),
+        **problems(*BODY_PROBLEMS, 404, 409, 503),
     },
 )
 async def submit_job(
@@ -220,7 +220,7 @@ async def _next_event(events: AsyncGenerator[JobEvent, None]) -> JobEvent | None
     summary="Rows of a job",
     responses={
         200: {
-            "model": schemas.CircuitPage | schemas.SimulationPage,
+            "model": schemas.CircuitPage | schemas.SimulationPage | schemas.PredictionPage,
             "description": "A page, or with `application/x-ndjson` every row, one JSON object a line.",
             "content": {NDJSON: {"schema": {"type": "string"}}},
         },

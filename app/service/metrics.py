@@ -30,7 +30,7 @@ class Metrics:
         )
         self._circuits = Counter(
             "josephson_circuits",
-            "Circuits and simulated sizings made.",
+            "Circuits, and simulated or predicted sizings, made.",
             ["kind", "status", "asked_by"],
             registry=self._registry,
         )

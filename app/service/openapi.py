@@ -14,11 +14,12 @@ from app.service.problems import Problem, ProblemError
 
 _DESCRIPTION = """\
 Josephson proposes analog circuits and OpenQASM programs and checks each one: analog circuits by electrical rules and an
-operating point in ngspice, programs by Qiskit's own reader. Netlists are simulated on testbenches, at any sizing.
+operating point in ngspice, programs by Qiskit's own reader. Netlists are simulated on testbenches, at any sizing, or
+their metrics are predicted by a neural simulator.
 
-A few rows come inline (`POST /v1/analog/generate`, `POST /v1/quantum/generate`, `POST /v1/analog/simulate`); many come
-as a job (`POST /v1/jobs`). The same seed gives the same rows. Errors are RFC 9457 problem documents; `/docs/problems`
-lists their types.
+A few rows come inline (`POST /v1/analog/generate`, `POST /v1/quantum/generate`, `POST /v1/analog/simulate`,
+`POST /v1/analog/predict`); many come as a job (`POST /v1/jobs`). The same seed gives the same rows. Errors are RFC 9457
+problem documents; `/docs/problems` lists their types.
 """
 
 _TAGS = [
@@ -39,6 +40,14 @@ _REQUEST_EXAMPLES: dict[str, dict[str, Any]] = {
         "technology": "generic180",
         "corner": "ss",
         "draw": {"count": 16, "method": "guided"},
+        "seed": 1,
+    },
+    "AnalogPredictRequest": {
+        "netlist": shapes.PAIR,
+        "testbench": "opamp",
+        "technology": "generic180",
+        "draw": {"count": 1000, "method": "guided"},
+        "known": {"gain_db": 38.4},
         "seed": 1,
     },
     "CornerRequest": {"process": "ss", "supply_v": 1.62, "celsius": 125.0},

@@ -29,6 +29,7 @@ from app.errors import (
     LimitExceeded,
     NotExpressible,
     NotFound,
+    NotLearnt,
     SimulatorFailure,
     SimulatorTimeout,
     Unavailable,
@@ -78,6 +79,13 @@ _TYPES = (
         404,
         "There is no such resource",
         "The path is unknown, or names a job or circuit that is not there (any more).",
+    ),
+    ProblemType(
+        "not-learnt",
+        404,
+        "The model has learnt nothing of it",
+        "The testbench or metric exists, but no simulation of it was among those that the model learnt from; `detail` "
+        "lists what was. Simulate instead, or have the model trained with such simulations.",
     ),
     ProblemType(
         "method-not-allowed",
@@ -170,6 +178,7 @@ TABLE: Mapping[type[JosephsonError], ProblemType] = {
         InvalidRequest: "invalid-request",
         CircuitSyntaxError: "circuit-syntax",
         UnknownName: "unknown-name",
+        NotLearnt: "not-learnt",
         LimitExceeded: "limit-exceeded",
         NotExpressible: "not-expressible",
         NotFound: "not-found",

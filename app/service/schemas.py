@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.requests import AnalogGenerateRequest, AnalogSimulateRequest, QuantumGenerateRequest
+from app.requests import AnalogGenerateRequest, AnalogPredictRequest, AnalogSimulateRequest, QuantumGenerateRequest
 from app.workshop import Outcome
 
 JobStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
@@ -84,6 +84,37 @@ _SIMULATION = {
     "metrics": [{"name": "gain_db", "unit": "dB"}],
     "sizes": [_VARIABLE],
     "seed": 1,
+}
+_PREDICTED = {"value": 38.4, "low": 37.1, "high": 39.6, "defined": 0.998, "known": False}
+_NEAR = {
+    "topology": "5b0e7b6a3f21c9d4",
+    "testbench": "opamp",
+    "technology": "generic180",
+    "process": "tt",
+    "supply_v": 1.8,
+    "celsius": 27.0,
+    "sizes": _SIZING["sizes"],
+    "metrics": {"gain_db": 38.1},
+    "distance": 0.04,
+}
+_PREDICTION = {
+    "index": 0,
+    "status": "ok",
+    "sizes": _SIZING["sizes"],
+    "metrics": {"gain_db": _PREDICTED},
+    "out_of_distribution": False,
+    "distance": 0.31,
+    "reasons": [],
+    "nearest": [_NEAR],
+    "timings": {"predict_s": 3e-5, "physics_s": 8e-4},
+}
+_PREDICTIONS = {
+    **_SIMULATION,
+    "rows": [_PREDICTION],
+    "model": "simulator",
+    "level": 0.9,
+    "topology_known": True,
+    "physics": True,
 }
 _METRIC = {
     "name": "gain_db",
@@ -293,10 +324,7 @@ class Variable(BaseModel):
     model_config = _example(_VARIABLE)
 
 
-class Simulation(BaseModel):
-    """What an inline simulation answers: rows by index, and what they have in common."""
-
-    rows: list[SimulationRow]
+class _Benched(BaseModel):
     testbench: str
     testbench_version: int
     technology: str
@@ -308,7 +336,71 @@ class Simulation(BaseModel):
     sizes: list[Variable]
     seed: int
 
+
+class Simulation(_Benched):
+    """What an inline simulation answers: rows by index, and what they have in common."""
+
+    rows: list[SimulationRow]
+
     model_config = _example(_SIMULATION)
+
+
+class PredictedMetric(BaseModel):
+    """What is predicted of a metric, in SI units. An end of an interval is null where it is open."""
+
+    value: float | None = Field(description="null where the metric likely has none.")
+    low: float | None
+    high: float | None
+    defined: float = Field(description="Probability that the metric has a value.")
+    known: bool = Field(description="The caller said so.")
+
+    model_config = _example(_PREDICTED)
+
+
+class NearRow(BaseModel):
+    """A simulated sizing that the model learnt from, or could have. `distance` is in decades of a size."""
+
+    topology: str
+    testbench: str
+    technology: str
+    process: str
+    supply_v: float
+    celsius: float
+    sizes: dict[str, float]
+    metrics: dict[str, float | None]
+    distance: float
+
+    model_config = _example(_NEAR)
+
+
+class PredictionRow(BaseModel):
+    """One sizing. `reasons` say in what it is unlike all that the model learnt from; then it is out of distribution."""
+
+    index: int
+    status: Literal["ok", "error"]
+    sizes: dict[str, float] = Field(default_factory=dict, description="SI units; every variable.")
+    metrics: dict[str, PredictedMetric] = Field(default_factory=dict)
+    out_of_distribution: bool = False
+    distance: float | None = Field(None, description="From what the model learnt from; above 1 is unlike it.")
+    reasons: list[str] = Field(default_factory=list)
+    nearest: list[NearRow] = Field(default_factory=list, description="Simulated sizings, the nearest first.")
+    timings: dict[str, float] | None = None
+    problem: dict[str, Any] | None = Field(None, description="With status error: what happened.")
+
+    model_config = _example(_PREDICTION)
+
+
+class Predictions(_Benched):
+    """What an inline prediction answers: rows by index, and what they have in common."""
+
+    rows: list[PredictionRow]
+    model: str
+    level: float = Field(description="Share of the truths that the intervals hold.")
+    topology_known: bool = Field(description="Whether the model learnt from simulations of this circuit.")
+    physics: bool = Field(description="Whether the table simulator was asked first.")
+    physics_note: str | None = Field(None, description="Why it was not, though it should have been.")
+
+    model_config = _example(_PREDICTIONS)
 
 
 class Check(BaseModel):
@@ -371,8 +463,28 @@ class SimulationJob(BaseModel):
     )
 
 
+class PredictionJob(BaseModel):
+    """A job of predicted sizings."""
+
+    kind: Literal["analog.predict"]
+    request: AnalogPredictRequest
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "analog.predict",
+                    "request": {"netlist": PAIR, "testbench": "opamp", "draw": {"count": 1_000_000}, "seed": 1},
+                }
+            ]
+        },
+    )
+
+
 #: The body of POST /v1/jobs.
-JobSubmission = Annotated[AnalogJob | QuantumJob | SimulationJob, Field(discriminator="kind")]
+JobSubmission = Annotated[AnalogJob | QuantumJob | SimulationJob | PredictionJob, Field(discriminator="kind")]
 
 
 class JobCounts(BaseModel):
@@ -433,6 +545,17 @@ class SimulationPage(BaseModel):
     )
 
     model_config = _example({"rows": [_SIZING], "next_cursor": None})
+
+
+class PredictionPage(BaseModel):
+    """Rows of a job of predicted sizings that are done, by index."""
+
+    rows: list[PredictionRow]
+    next_cursor: str | None = Field(
+        description="Give it as `cursor` for the next page; null when there are no more rows now."
+    )
+
+    model_config = _example({"rows": [_PREDICTION], "next_cursor": None})
 
 
 class Models(BaseModel):

@@ -1,47 +1,58 @@
-"""From a store to a prepared file of simulations (`app.neural_simulator.dataset`). Simulates gm/Id tables at most."""
+"""From a store to a prepared file of simulations (`app.neural_simulator.dataset`). Simulates tables at most."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.neural_simulator.arrays import FACTS
-from app.neural_simulator.dataset import PreparedSimulations, SimulationGroup, TopologyFacts, size_variable
+from app.neural_simulator.arrays import FACTS, Estimates
+from app.neural_simulator.dataset import PreparedSimulations, SimulationGroup, TopologyFacts, shortened, size_variable
 from app.neural_simulator.features import Sizings, TechnologyProfile, ports_that_follow_the_supply
+from app.simulation_corpus.estimates import DROPPED_OF_FACTS, Corners, with_estimates
 from app.simulation_corpus.reader import Group, SimulationStore
 from app.simulators.bias import bias_plan
+from app.table_simulator.solver import TableSimulator
 from app.technologies._base import Technology
 from app.technologies._gmid import GmIdTables
 from app.testbenches._base import testbenches
 
+log = logging.getLogger(__name__)
+
 #: What of a run's record in the manifest says where rows came from.
 _TOLD = ("seed", "josephson", "ngspice", "technologies", "testbenches", "counts", "notes", "recipe")
-
-#: Binary digits dropped from the fraction of a fact, of 23: what stays is true to 1 in 4,000, and as compact again.
-_DROPPED_DIGITS = 12
 
 
 def prepared_simulations(
     store: SimulationStore,
     technologies: Mapping[str, Technology],
     tables: Callable[[Technology, str], GmIdTables],
+    *,
+    simulator: TableSimulator | None = None,
+    corners: Corners = "nominal",
+    note: Callable[[str], None] = log.info,
 ) -> PreparedSimulations:
     """The store's rows with what their features need, group by group.
 
-    Facts of operating points lose their last digits; everything else is as the store has it.
+    Facts of operating points and estimates lose their last digits; everything else is as the store has it.
 
     Args:
         store: With all of its columns.
         technologies: Those of the rows at least.
         tables: Gives the gm/Id tables of a technology at a process corner.
+        simulator: Estimates the rows; without it none has estimates.
+        corners: Whose rows are estimated.
+        note: Told of each group as it is estimated, and why some of its rows cannot be.
 
     Raises:
         UnknownName: a technology, testbench or fact of the rows is not known.
     """
     groups = tuple(_group(store, group, technologies[group.combination.technology]) for group in store.rows.groups())
+    if simulator is not None:
+        groups = with_estimates(groups, simulator, technologies, corners, note)
     profiles = {}
     for name in dict.fromkeys(group.technology for group in groups):
         technology = technologies[name]
@@ -63,6 +74,7 @@ def _group(store: SimulationStore, group: Group, technology: Technology) -> Simu
     following = ports_that_follow_the_supply(bias_plan(netlist, technology), technology)
     variables = tuple(size_variable(fields) for fields in space.variables)
     rows = group.rows
+    devices, metrics = tuple(space.devices), tuple(group.metrics)
     return SimulationGroup(
         topology_id=combination.topology_id,
         testbench=combination.testbench,
@@ -71,8 +83,8 @@ def _group(store: SimulationStore, group: Group, technology: Technology) -> Simu
         variables=variables,
         ports=dict(space.ports),
         following=tuple(variable.port for variable in variables if variable.port in following),
-        metrics=tuple(group.metrics),
-        devices=tuple(space.devices),
+        metrics=metrics,
+        devices=devices,
         sizings=Sizings(
             group.sizes,
             rows.column("supply_v"),
@@ -82,9 +94,10 @@ def _group(store: SimulationStore, group: Group, technology: Technology) -> Simu
         ),
         values=group.values,
         causes=group.causes,
-        facts=_rounded(np.stack([group.facts(name) for name in FACTS], axis=-1)),
+        facts=shortened(np.stack([group.facts(name) for name in FACTS], axis=-1), DROPPED_OF_FACTS),
         methods=rows.column("method").astype(np.str_),
         simulate_s=rows.column("simulate_s").astype(np.float32),
+        estimates=Estimates.nothing(len(rows), len(metrics), len(devices)),
     )
 
 
@@ -97,10 +110,3 @@ def _settings(column: NDArray[Any], testbench: str) -> NDArray[np.float64]:
             if name in names:
                 found[row, names.index(name)] = value
     return found
-
-
-def _rounded(facts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The nearest numbers whose last binary digits are 0."""
-    digits = np.ascontiguousarray(facts).view(np.uint32)
-    half, kept = np.uint32(1 << (_DROPPED_DIGITS - 1)), ~np.uint32((1 << _DROPPED_DIGITS) - 1)
-    return np.where(np.isfinite(facts), ((digits + half) & kept).view(np.float32), facts)

@@ -33,6 +33,14 @@ class SizeVariable:
         """True for the current of a bias port."""
         return self.port is not None and self.unit == "A"
 
+    def allows(self, value: float) -> bool:
+        """True from `low` to `high`, but for rounding."""
+        return self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)
+
+    def shown(self, value: float) -> str:
+        """The value with its unit, in words."""
+        return f"{value:g} {self.unit}".rstrip()
+
 
 @dataclass(frozen=True)
 class SizeSpace:
@@ -60,12 +68,15 @@ class SizeSpace:
         moved = (replace(variable, start=value) for variable, value in zip(self.variables, vector, strict=True))
         return SizeSpace(tuple(moved))
 
-    def vector(self, sizing: Mapping[str, float], *, pointer: str = "/sizings") -> tuple[float, ...]:
+    def vector(
+        self, sizing: Mapping[str, float], *, pointer: str = "/sizings", is_bounded: bool = True
+    ) -> tuple[float, ...]:
         """The whole vector of a sizing that names some variables; the others keep their start.
 
         Raises:
             UnknownName: A name that is no variable here.
-            InvalidRequest: A value that is not a number or outside the variable's range.
+            InvalidRequest: A value that is not a number or outside the variable's range; where the vector need not be
+                bounded, a size that is not positive.
         """
         values = list(self.start)
         for name, value in sizing.items():
@@ -74,13 +85,18 @@ class SizeSpace:
             variable = self.variables[self.index_of[name]]
             if not math.isfinite(value):
                 raise InvalidRequest(f"size {name} is {value}, which is no number", pointer=f"{pointer}/{name}")
-            if not variable.low * (1 - 1e-9) <= value <= variable.high * (1 + 1e-9):
+            whole = float(round(value)) if variable.is_integer else float(value)
+            if is_bounded and not variable.allows(value):
                 raise InvalidRequest(
-                    f"size {name} is {value:g} {variable.unit}, it may be "
-                    f"{variable.low:g} to {variable.high:g} {variable.unit}".rstrip(),
+                    f"size {name} is {variable.shown(value)}, it may be {variable.low:g} to "
+                    f"{variable.shown(variable.high)}",
                     pointer=f"{pointer}/{name}",
                 )
-            values[self.index_of[name]] = float(round(value)) if variable.is_integer else float(value)
+            if variable.is_log and whole <= 0:
+                raise InvalidRequest(
+                    f"size {name} is {variable.shown(value)}, it must be positive", pointer=f"{pointer}/{name}"
+                )
+            values[self.index_of[name]] = whole
         return tuple(values)
 
     def as_sizing(self, vector: Sequence[float]) -> dict[str, float]:

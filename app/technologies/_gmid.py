@@ -10,10 +10,11 @@ import hashlib
 import math
 import os
 import tempfile
+import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.analog.netlist import Device
-from app.errors import SimulatorFailure, UnknownName
+from app.errors import SimulatorFailure, Unavailable, UnknownName
 from app.resources import user_data_dir
 from app.technologies._base import DeviceModels, Technology
 from app.units import format_spice_number
@@ -223,20 +224,49 @@ class GmIdTables:
 DESCRIPTOR_SIZE = 2 + len(KINDS) * len(DESCRIPTOR_LENGTHS) * len(DESCRIPTOR_SHARES) * 5
 
 
+class GmIdProvider(Protocol):
+    """Where gm/Id tables come from: `GmIdTableSource`."""
+
+    def tables(self, technology: Technology, process: str | None = None) -> GmIdTables:
+        """The tables of a process corner, the nominal one by default."""
+        ...
+
+
+@dataclass
+class GmIdTableSource:
+    """Tables by technology and process corner, each read or extracted once. Thread-safe.
+
+    `pool` are ngspice workers for what the cache in `folder` does not hold; without a pool the cache has to.
+    """
+
+    pool: SimulatorPool | None = None
+    folder: Path | None = None
+    _known: dict[tuple[str, str], GmIdTables] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def tables(self, technology: Technology, process: str | None = None) -> GmIdTables:
+        """As `gmid_tables`, the nominal process corner by default."""
+        key = (technology.name, technology.processes[0] if process is None else process)
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = gmid_tables(technology, self.pool, process, folder=self.folder)
+            return self._known[key]
+
+
 def gmid_tables(
-    technology: Technology, pool: SimulatorPool, process: str | None = None, *, folder: Path | None = None
+    technology: Technology, pool: SimulatorPool | None, process: str | None = None, *, folder: Path | None = None
 ) -> GmIdTables:
     """The tables of a process corner (the nominal one by default), from the cache where they are, else extracted.
 
     Args:
         technology: Whose transistors.
-        pool: ngspice workers; not asked where the cache answers.
+        pool: ngspice workers; not asked where the cache answers, which it has to where there is none.
         process: The corner.
         folder: Of the cache; ``gmid`` in the user's data folder by default.
 
     Raises:
         UnknownName: no such corner.
-        Unavailable: the cards are not on this machine.
+        Unavailable: the cards are not on this machine, or nothing is cached and there is no pool.
         SimulatorFailure: ngspice could not do a sweep, or a current it found is not positive.
     """
     models = technology.device_models(process)
@@ -245,6 +275,11 @@ def gmid_tables(
     path = folder / f"{models.card_hash}-{plan.key}.npz"
     values = _read(path)
     if values is None:
+        if pool is None:
+            raise Unavailable(
+                f"the gm/Id tables of {technology.name} at {models.process} were never extracted on this machine, "
+                "which takes ngspice; run 'josephson doctor --fetch-ngspice'"
+            )
         values = _extracted(plan, pool)
         _write(path, values)
     return GmIdTables(

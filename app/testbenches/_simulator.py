@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +26,7 @@ from app.sizes.space import SizeSpace
 from app.sizes.starting_point import guided_start
 from app.sizes.variables import size_space
 from app.technologies._base import DeviceModels, Technology
-from app.technologies._gmid import GmIdTables, gmid_tables
+from app.technologies._gmid import GmIdProvider, GmIdTableSource
 from app.testbenches._base import BenchCircuit, Corner, Metric, Run, Setup, Testbench, Wiring
 from app.units import format_spice_number
 
@@ -366,6 +365,11 @@ def prepare_bench(
     return Bench(testbench, netlist, sized, wiring, technology, corner, chosen, wanted, space, bias, with_facts)
 
 
+def bench_start(bench: Bench, gmid: GmIdProvider) -> tuple[float, ...]:
+    """Where a sizing of the bench's circuit starts: its given sizes, the others by gm/Id at the nominal corner."""
+    return guided_start(bench.topology, bench.space, bench.technology, gmid.tables(bench.technology))
+
+
 class BenchSimulator:
     """Sizings of prepared benches through a pool of `simulation_pool`. Thread-safe.
 
@@ -374,20 +378,11 @@ class BenchSimulator:
 
     def __init__(self, pool: WorkerPool | PoolShare, *, tables_folder: Path | None = None) -> None:
         self.pool = pool
-        self._tables_folder = tables_folder
-        self._tables: dict[str, GmIdTables] = {}
-        self._tables_lock = threading.Lock()
-
-    def tables(self, technology: Technology) -> GmIdTables:
-        """The technology's gm/Id tables at its nominal corner: extracted once, then read from the cache."""
-        with self._tables_lock:
-            if technology.name not in self._tables:
-                self._tables[technology.name] = gmid_tables(technology, self.pool, folder=self._tables_folder)
-            return self._tables[technology.name]
+        self.gmid = GmIdTableSource(pool, tables_folder)
 
     def guided_start(self, bench: Bench) -> tuple[float, ...]:
-        """Where a sizing of the bench's circuit starts: its given sizes, the others by gm/Id."""
-        return guided_start(bench.topology, bench.space, bench.technology, self.tables(bench.technology))
+        """See `bench_start`."""
+        return bench_start(bench, self.gmid)
 
     def run(
         self, bench: Bench, vectors: Sequence[Sequence[float]], indices: Sequence[int] | None = None

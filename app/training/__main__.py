@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from app.errors import InvalidInput, JosephsonError
+from app.training.loop import SAVE_EVERY_S
 from app.training.prepared import Prepared
 from app.training.recipe import read_recipe
 from app.training.run import TrainingRun, check_state, shortened, train
-from app.training.trainer import SAVE_EVERY_S
 from app.training.watching import Lines, StopSignals
 
 _DONE, _FAILED, _USAGE = 0, 1, 2
@@ -66,7 +66,7 @@ def _train(words: argparse.Namespace) -> int:
     with StopSignals() as stop:
         result = train(run, prepared, Lines(), stop)
     if result is not None:
-        sys.stderr.write(f"{run.output}: held-out loss {result.held_out_nats:.3f} nats a token\n")
+        sys.stderr.write(f"{run.output}: held-out loss {result.held_out:.3f} nats a token\n")
         return _DONE
     sys.stderr.write(f"stopped; the same words with --resume go on from {work}\n")
     if stop.received is None:

@@ -81,8 +81,8 @@ def read_recipe(kind: str, name_or_path: str = "cpu") -> Recipe:
     if table["kind"] != kind:
         raise InvalidRequest(f"{where} is a recipe for {table['kind']}, not for {kind}")
     network = table.pop("network", {})
-    _check_values(where, table, Recipe)
-    _check_values(where, network, NetworkShape)
+    check_values(where, table, Recipe)
+    check_values(where, network, NetworkShape)
     recipe = Recipe(**table, network=NetworkShape(**network), file=where)
     shape = recipe.network
     if shape.width % shape.heads or shape.heads % shape.kv_heads or shape.width // shape.heads % 2:
@@ -98,13 +98,16 @@ def read_recipe(kind: str, name_or_path: str = "cpu") -> Recipe:
 _TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 #: Sizes and counts that must be 1 at least; other numbers may be 0.
-_POSITIVE = ("tokens", "batch_tokens", "context", "ema_tokens", "width", "layers", "heads", "kv_heads", "mlp_width")
+_POSITIVE = (
+    "tokens", "batch_tokens", "context", "ema_tokens", "width", "layers", "heads", "kv_heads", "mlp_width", "rows",
+    "batch_rows", "circuit_rows", "ema_rows", "message_width",
+)  # fmt: skip
 
 #: Exponents that may be below 0, down to -1.
 _SIGNED = ("length_exponent",)
 
 
-def _check_values(where: str, table: dict[str, Any], recipe: type[Recipe | NetworkShape]) -> None:
+def check_values(where: str, table: dict[str, Any], recipe: type[Any]) -> None:
     """Every key is one of the recipe's and has a value of its type and range, else InvalidRequest."""
     known = {f.name: str(f.type) for f in fields(recipe) if f.name != "file"}
     for key, value in table.items():

@@ -17,11 +17,13 @@ from typing import Any
 import torch
 
 from app.errors import InvalidRequest, Unavailable
+from app.nn.decoder import Decoder
 from app.tokens._base import HasBeginnings, Language
+from app.training.loop import SAVE_EVERY_S, STATE_NAME, Progress, TrainingResult
 from app.training.prepared import Prepared
 from app.training.recipe import Recipe
 from app.training.sentences import SentenceStream
-from app.training.trainer import SAVE_EVERY_S, STATE_NAME, Progress, Trainer, TrainingResult
+from app.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ def train(
     prepared: Prepared,
     report: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
-) -> TrainingResult | None:
+) -> TrainingResult[Decoder] | None:
     """The model folder holds a trained model with its index; None when `seconds` ran out or `stop` said so first (call
     again).
 
@@ -103,16 +105,16 @@ def train(
         save_every_s=run.save_every_s,
     )  # fmt: skip
     if trainer.resume():
-        log.info("resumed at %d tokens", trainer.tokens)
+        log.info("resumed at %d tokens", trainer.done)
     result = trainer.run(seconds=run.seconds, report=report, stop=stop)
     if result is None:
         return None
-    bits = result.held_out_nats / math.log(2) * sum(len(sentence) - 1 for sentence in held_out)
+    bits = result.held_out / math.log(2) * sum(len(sentence) - 1 for sentence in held_out)
     facts = {
         "corpus": about.corpus, "training_circuits": len(stream.rows), "held_out_circuits": len(checks.rows),
         "left_out": {**about.left_out, **stream.left_out}, "split": about.split,
-        "recipe": recipe.as_json(), "tokens_seen": result.tokens, "seconds": round(result.seconds),
-        "held_out_nats_per_token": round(result.held_out_nats, 4) if held_out else None,
+        "recipe": recipe.as_json(), "tokens_seen": result.done, "seconds": round(result.seconds),
+        "held_out_nats_per_token": round(result.held_out, 4) if held_out else None,
         "held_out_bits_per_unit": round(bits / unseen.units(checks.rows), 3) if held_out else None,
         "unit": about.unit, "history": result.history, "command": run.command,
     }  # fmt: skip
@@ -167,7 +169,7 @@ def check_writable(folder: Path) -> None:
 
 
 def _write_model(
-    run: TrainingRun, prepared: Prepared, rows: list[int], result: TrainingResult, facts: Mapping[str, Any]
+    run: TrainingRun, prepared: Prepared, rows: list[int], result: TrainingResult[Decoder], facts: Mapping[str, Any]
 ) -> None:
     """The model folder is complete, and the facts are in the work folder; Unavailable where that cannot be."""
     go_on = f"the finished run is in {run.work / STATE_NAME}, and --resume goes on from it"

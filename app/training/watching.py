@@ -10,7 +10,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Self
 
-from app.training.trainer import Progress
+from app.training.loop import Progress
 
 #: Between two lines where nobody looks at a bar.
 LINE_EVERY_S = 30.0
@@ -29,7 +29,7 @@ def told_time(seconds: float) -> str:
 def note(at: Progress) -> str:
     """Speed, losses and what is left, in words."""
     return (
-        f"{at.tokens_per_s:,.0f} tokens/s, loss {at.loss:.3f}, held out {at.held_out:.3f} nats a token, "
+        f"{at.per_s:,.0f} {at.unit}/s, loss {at.loss:.3f}, held out {at.held_out:.3f} {at.loss_unit}, "
         f"{told_time(at.left_s)} left"
     )
 
@@ -46,7 +46,7 @@ class Lines:
         now = time.monotonic()
         if now - self._last >= self._every_s:
             self._last = now
-            sys.stderr.write(f"{at.tokens:,} of {at.total:,} tokens: {note(at)}\n")
+            sys.stderr.write(f"{at.done:,} of {at.total:,} {at.unit}: {note(at)}\n")
             sys.stderr.flush()
 
 

@@ -316,8 +316,8 @@ SEVEN = Q2 + " h q1" + " h q0" * 6
 @pytest.mark.parametrize(
     ("text", "position"),
     [
-        ("family:ghz width:5 depth:2 size:4", 4),  # four statements cannot be promised to reach five qubits
-        ("family:ghz width:2 depth:64 size:45", 4),  # a depth above 45 takes 46 statements
+        ("family:ghz width:5 size:4 depth:2", 4),  # four statements cannot be promised to reach five qubits
+        ("family:ghz width:2 size:45 depth:64", 4),  # a depth above 45 takes 46 statements
         (f"{TWO} size:3 uses:h", 5),  # registers first
         (f"{TWO} size:3 size:3", 5),  # the size is one token
         (f"{TWO} size:3 qreg q1", 6),  # q0 comes first
@@ -356,8 +356,8 @@ SEVEN = Q2 + " h q1" + " h q0" * 6
         (f"{TWO} size:3 {Q2} barrier_on q0 q1", 12),  # these are all
         (f"{TWO} size:3 {Q2} barrier_on q1 q0", 12),
         (f"{TWO} size:3 {Q2} when:0", 10),  # conditions are not asked for
-        ("family:ghz width:2 depth:2 size:3 qreg q0 q1 uses:ccx", 8),  # three qubits, there are two
-        ("family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:ccx ccx q0 q1 q0", 13),
+        ("family:ghz width:2 size:3 depth:2 qreg q0 q1 uses:ccx", 8),  # three qubits, there are two
+        ("family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:ccx ccx q0 q1 q0", 13),
         (f"{ONE} size:1 qreg q0 uses:rx rx q0 bin3 pi*1/2", 11),  # the fine bin is due
         (f"{ONE} size:2 qreg q0 uses:x barrier_on", 8),  # some but not all of one
         (f"{ONE} size:1 qreg q0 creg c0 uses:x measure q0 c1", 12),  # not declared
@@ -406,38 +406,38 @@ H1 = "qreg q0 uses:h"
         (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} barrier_on", 10),
         (
             ProgramConstraint(depth=(7, 20)),
-            "family:ghz width:2 depth:16 size:16 qreg q0 q1 uses:h h q0 h q1" + " h q0" * 4 + " <end>",
+            "family:ghz width:2 size:16 depth:16 qreg q0 q1 uses:h h q0 h q1" + " h q0" * 4 + " <end>",
             21,  # depth 7 takes 7
         ),
         (
             ProgramConstraint(depth=(8, 20)),  # a depth of 7 is in its bucket
-            f"family:ghz width:2 depth:8 size:8 {SEVEN.replace('uses:cx ', '')} h q0 <end>",
+            f"family:ghz width:2 size:8 depth:8 {SEVEN.replace('uses:cx ', '')} h q0 <end>",
             25,  # after:8 is due; seven would do
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1), (1, 2))),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx q0 q2",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cx cx q0 q2",
             12,
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),)),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx q2",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cx cx q2",
             11,
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),)),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:ccx",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:ccx",
             9,
         ),
         (ProgramConstraint(qubits=2, coupling=()), f"{TWO} size:4 qreg q0 q1 uses:cx", 8),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),), gate_set=("h", "cx", "ccz", "cp")),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cp",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cp",
             9,  # no gate on one qubit comes after it, and q2 has no neighbour
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),), gate_set=("h", "cx")),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cx cx",
             10,  # q2 has no neighbour
         ),
         (ProgramConstraint(dynamic=True), f"{ONE} size:4 {H1} when:0", 8),  # on what
@@ -470,9 +470,9 @@ def test_a_constraint_forbids_what_it_says(constraint: ProgramConstraint, text: 
         (ProgramConstraint(), f"{TWO} size:8 {SEVEN} h q0 after:8 h q0 <end>"),
         (ProgramConstraint(max_statements=9, min_statements=9), f"{TWO} size:11 {SEVEN} h q0 after:8 h q0 <end>"),
         (ProgramConstraint(max_statements=7, min_statements=3), f"{TWO} size:3 {SEVEN} <end>"),
-        (ProgramConstraint(), f"family:ghz width:2 depth:64 size:90 {Q2} cx q0 q1 <end>"),  # depth is declared alike
-        (ProgramConstraint(depth=(2, 64)), f"family:ghz width:2 depth:64 size:90 {Q2} h q0 h q1 <end>"),
-        (ProgramConstraint(depth=(8, 20)), f"family:ghz width:2 depth:8 size:8 {SEVEN} <end>"),  # 7 is the bucket's
+        (ProgramConstraint(), f"family:ghz width:2 size:90 depth:64 {Q2} cx q0 q1 <end>"),  # depth is declared alike
+        (ProgramConstraint(depth=(2, 64)), f"family:ghz width:2 size:90 depth:64 {Q2} h q0 h q1 <end>"),
+        (ProgramConstraint(depth=(8, 20)), f"family:ghz width:2 size:8 depth:8 {SEVEN} <end>"),  # 7 is the bucket's
         (ProgramConstraint(dynamic=True), f"{ONE} size:1 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 3} <end>"),
     ],
 )
@@ -551,7 +551,7 @@ def test_a_count_stands_after_a_prefix_that_ends_where_one_is_due(last: Operatio
 @pytest.mark.parametrize("most", [40, 45, 100])
 def test_barriers_list_eight_qubits_for_each_statement_there_may_be_and_no_more(most: int):
     constraint, budget = ProgramConstraint(max_statements=most), 8 * most
-    wide = "family:random width:20 depth:2 size:45 qreg " + " ".join(f"q{number}" for number in range(20))
+    wide = "family:random width:20 size:45 depth:2 qreg " + " ".join(f"q{number}" for number in range(20))
 
     def barriers(listed: int) -> list[int]:
         """Barriers over so many qubits in all, at most 19 each."""
@@ -571,7 +571,7 @@ def test_barriers_list_eight_qubits_for_each_statement_there_may_be_and_no_more(
 
 def test_a_pair_is_coupled_in_both_directions():
     constraint = ProgramConstraint(qubits=2, coupling=((0, 1),))
-    ids = words("family:bell width:2 depth:2 size:2 qreg q0 q1 uses:cx cx q1 q0 cx q0 q1 <end>")
+    ids = words("family:bell width:2 size:2 depth:2 qreg q0 q1 uses:cx cx q1 q0 cx q0 q1 <end>")
     assert illegal_positions(GRAMMAR, [constraint], [ids]) == [None]
 
 

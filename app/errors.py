@@ -28,7 +28,8 @@ Each error keeps its facts as attributes. None knows HTTP; `service/problems.py`
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class JosephsonError(Exception):
@@ -41,6 +42,16 @@ class InvalidInput(JosephsonError):
     def __init__(self, message: str, *, pointer: str | None = None) -> None:
         super().__init__(message)
         self.pointer = pointer
+
+
+@contextmanager
+def pointing_at(pointer: str) -> Iterator[None]:
+    """InvalidInput raised inside points there, unless it points somewhere itself."""
+    try:
+        yield
+    except InvalidInput as error:
+        error.pointer = error.pointer or pointer
+        raise
 
 
 class CircuitSyntaxError(InvalidInput):

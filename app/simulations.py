@@ -11,15 +11,14 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from app.analog.spice import parse_spice
-from app.errors import EngineClosed, InvalidInput, UnknownName
+from app.errors import EngineClosed, UnknownName, pointing_at
 from app.hand_over import HandOver
 from app.requests import AnalogSimulateRequest, CornerRequest, JobRequest
 from app.simulators.processes import PoolShare, WorkerPool
@@ -208,9 +207,9 @@ def _with_corner(request: AnalogSimulateRequest) -> AnalogSimulateRequest:
 
 
 def _make_bench(request: AnalogSimulateRequest) -> Bench:
-    with _at("/testbench"):
+    with pointing_at("/testbench"):
         testbench = testbenches[request.testbench]
-    with _at("/netlist"):
+    with pointing_at("/netlist"):
         netlist = parse_spice(request.netlist).netlist
     assert request.corner is not None
     return prepare_bench(
@@ -226,18 +225,8 @@ def _make_bench(request: AnalogSimulateRequest) -> Bench:
 
 
 def _technology(request: AnalogSimulateRequest) -> Technology:
-    with _at("/technology"):
+    with pointing_at("/technology"):
         return technologies[request.technology]
-
-
-@contextmanager
-def _at(pointer: str) -> Iterator[None]:
-    """InvalidInput raised inside points there, unless it points somewhere itself."""
-    try:
-        yield
-    except InvalidInput as error:
-        error.pointer = error.pointer or pointer
-        raise
 
 
 def _vector(bench: Bench, request: AnalogSimulateRequest, index: int) -> tuple[float, ...]:

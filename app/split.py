@@ -60,6 +60,25 @@ def held_out_classes(members: Iterable[tuple[str, str]], share: float) -> frozen
     return frozenset(held)
 
 
+def split_counts(members: Iterable[tuple[str, str]], held_out: frozenset[str]) -> dict[str, tuple[int, int, int, int]]:
+    """Label -> its members, how many of them are held out, its split classes, and how many of these are.
+
+    `members` are as of `held_out_classes`; labels come in the order of their first members.
+    """
+    by_label: dict[str, list[str]] = defaultdict(list)
+    for split_class, label in members:
+        by_label[label].append(split_class)
+    return {
+        label: (
+            len(classes),
+            sum(each in held_out for each in classes),
+            len(set(classes)),
+            len(held_out.intersection(classes)),
+        )
+        for label, classes in by_label.items()
+    }
+
+
 def _rank(split_class: str) -> bytes:
     """Where a class stands in the queue; names that look alike are far apart."""
     return hashlib.blake2b(split_class.encode(), digest_size=8).digest()

@@ -23,7 +23,7 @@ from app.analog.relabelling import Relabelling, type_by_rule
 from app.analog.repair import RepairReport
 from app.analog.rules import electrical_findings
 from app.findings import has_errors
-from app.split import HELD_OUT_SHARE, held_out_classes
+from app.split import HELD_OUT_SHARE, held_out_classes, split_counts
 
 
 @dataclass(frozen=True)
@@ -206,16 +206,5 @@ def _cell_report(
 
 def _counts_by_type(circuits: Iterable[DatasetCircuit], held_out: frozenset[str]) -> dict[str, TypeCount]:
     """Type -> what there is of it, for the types that there are."""
-    by_type: dict[str, list[str]] = defaultdict(list)
-    for circuit in circuits:
-        by_type[circuit.type].append(circuit.split_class)
-    return {
-        type_: TypeCount(
-            circuits=len(by_type[type_]),
-            held_out=sum(each in held_out for each in by_type[type_]),
-            classes=len(set(by_type[type_])),
-            held_out_classes=len(held_out.intersection(by_type[type_])),
-        )
-        for type_ in CIRCUIT_TYPES
-        if type_ in by_type
-    }
+    counts = split_counts(((circuit.split_class, circuit.type) for circuit in circuits), held_out)
+    return {type_: TypeCount(*counts[type_]) for type_ in CIRCUIT_TYPES if type_ in counts}

@@ -17,7 +17,7 @@ from app.analog.kinds import KINDS, PORT_ROLES, SUPPLY_NETS
 from app.analog.netlist import Device, Netlist, port_role
 from app.analog.rules import electrical_findings
 from app.analog.spice import SPICE_LIMITS, parse_spice
-from app.errors import InvalidInput, InvalidRequest, NotExpressible
+from app.errors import InvalidRequest, NotExpressible, pointing_at
 from app.tokens.device_lines import MAX_PREFIX_DEVICES, VOCABULARY, NetNaming, check_port_names, closing_order
 
 _WISHES_KEPT = 16
@@ -79,12 +79,9 @@ def read_wishes(prefix: str | None, ports: tuple[str, ...]) -> Wishes:
     check_port_names(ports)
     if prefix is None:
         return _wishes(Netlist((), ()), ports)
-    try:
+    with pointing_at("/prefix"):
         netlist = parse_spice(prefix, limits=_PREFIX_LIMITS).netlist
         return _wishes(_completable(netlist), ports)
-    except InvalidInput as error:
-        error.pointer = error.pointer or "/prefix"
-        raise
 
 
 def _completable(netlist: Netlist) -> Netlist:

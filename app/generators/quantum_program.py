@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from app.errors import InvalidInput, InvalidRequest, NotASentence, NotExpressible
+from app.errors import InvalidRequest, NotASentence, NotExpressible, pointing_at
 from app.generators._base import AnyLanguage, Candidate, Plan, generators, satisfiable
 from app.inference.engine import Prompt
 from app.measures.novelty import TrainingIndex
@@ -92,11 +92,8 @@ def _begun(request: QuantumGenerateRequest) -> QuantumProgram | None:
         raise InvalidRequest(
             "the grammar alone keeps a prefix; leave one of the two out, or set grammar to true", pointer="/grammar"
         )
-    try:
+    with pointing_at("/prefix"):
         return _read(request.prefix)
-    except InvalidInput as error:
-        error.pointer = error.pointer or "/prefix"
-        raise
 
 
 @lru_cache(maxsize=_PREFIXES_KEPT)

@@ -33,11 +33,6 @@ class Nearness:
     is_strict_copy: bool
     distance: float
 
-    @property
-    def is_near_copy(self) -> bool:
-        """Whether it is a copy but for a few statements."""
-        return self.distance < NEAR
-
 
 class KnownPrograms:
     """The training programs, by skeleton and by family and width. Safe to ask from many threads."""

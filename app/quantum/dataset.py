@@ -16,7 +16,7 @@ from app.quantum.corpus import CorpusProgram, Dropped, Reading, Sieve, read_rows
 from app.quantum.dataset_report import DatasetReport, FamilyCount, Spread
 from app.quantum.family_names import FAMILIES
 from app.quantum.qasmbench import read_qasmbench
-from app.split import HELD_OUT_SHARE, held_out_classes
+from app.split import HELD_OUT_SHARE, held_out_classes, split_counts
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,5 @@ def _report(programs: tuple[CorpusProgram, ...], dropped: Iterable[Dropped], hel
 
 def _counts_by_family(programs: Iterable[CorpusProgram], held_out: frozenset[str]) -> dict[str, FamilyCount]:
     """Family -> what there is of it, sorted, for the families that there are."""
-    by_family: dict[str, list[str]] = defaultdict(list)
-    for each in programs:
-        by_family[each.family].append(each.skeleton)
-    return {
-        family: FamilyCount(
-            programs=len(skeletons),
-            held_out=sum(each in held_out for each in skeletons),
-            classes=len(set(skeletons)),
-            held_out_classes=len(held_out.intersection(skeletons)),
-        )
-        for family, skeletons in sorted(by_family.items())
-    }
+    counts = split_counts(((each.skeleton, each.family) for each in programs), held_out)
+    return {family: FamilyCount(*numbers) for family, numbers in sorted(counts.items())}

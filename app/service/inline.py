@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Body, Request, Response
 
-from app.errors import InvalidInput
+from app.errors import pointing_at
 from app.requests import (
     AnalogGenerateRequest,
     AnalogSimulateRequest,
@@ -138,11 +138,8 @@ async def validate_analog(
 ) -> Response:
     """Findings and facts of a netlist. It is parsed and written afresh; the text itself is never run."""
     work = service.workshop.validate("analog", body.netlist, checks=body.rung, function_of=body.type)
-    try:
+    with pointing_at("/netlist"):
         return json_response(await within_deadline(request, service, work))
-    except InvalidInput as error:
-        error.pointer = error.pointer or "/netlist"
-        raise
 
 
 @router.post(
@@ -160,11 +157,8 @@ async def validate_quantum(
     With a family: whether the program does what it is for, by simulation, under `oracle` in the facts.
     """
     work = service.workshop.validate("quantum", body.program, function_of=body.family)
-    try:
+    with pointing_at("/program"):
         return json_response(await within_deadline(request, service, work))
-    except InvalidInput as error:
-        error.pointer = error.pointer or "/program"
-        raise
 
 
 async def _answer(kind: str, request: Request, service: Service, body: JobRequest) -> Response:

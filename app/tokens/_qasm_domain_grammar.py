@@ -67,7 +67,6 @@ _VOCAB = len(VOCABULARY)
 _KINDS = AFTER_START - USES_START  # gates, which begin the operations
 _MEASURE = OPERATIONS.index("measure")
 _RESET = OPERATIONS.index("reset")
-_BARRIERS = [OPERATIONS.index("barrier"), BARRIER_ON - OPERATION_START]
 
 #: Tokens before the registers, and places for forced tokens: beside the prefix's, one between registers and statements
 #: and two after these.

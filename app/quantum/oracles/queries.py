@@ -56,9 +56,11 @@ def _deutsch_jozsa(program: QuantumProgram) -> OracleVerdict:
     """All zeros are certain or impossible; and where every outcome is known, the probabilities are whole multiples of
     four over the square of the number of strings, as those of any function of bits are.
     """
-    chance, verdict = _chance_of_zeros(program)
-    if program.qubit_count <= MAX_DENSE_QUBITS:
+    if program.qubit_count > MAX_DENSE_QUBITS:
+        chance, verdict = _chance_of_zeros(program)
+    else:
         found = outcomes(program)
+        chance, verdict = found.probabilities.get(0, 0.0), statevector
         steps = [p * 4 ** (found.bit_count - 1) for p in found.probabilities.values()]
         if any(abs(step - round(step)) > _UNEVEN for step in steps):
             return verdict(False, "its outcomes are not those of a function of bits")

@@ -274,9 +274,11 @@ EIGHT = PAIR.replace("size:2", "size:8")
         ("", 1, "the sequence stops where a family is due"),
         ("width:2", 1, "width:2 where a family is due"),
         ("family:ghz size:2", 2, "size:2 where a width is due"),
-        ("family:ghz width:2 size:2", 3, "size:2 where a depth is due"),
-        ("family:ghz width:2 depth:2 h", 4, "h where a size is due"),
+        ("family:ghz width:2 depth:2", 3, "depth:2 where a size is due"),
+        ("family:ghz width:2 size:2 h", 4, "h where a depth is due"),
+        ("family:ghz width:2 size:2 size:2", 4, "size:2 where a depth is due"),
         ("family:ghz width:2 size:2 depth:2 h", 5, "h where qreg is due"),
+        ("family:ghz width:2 size:2 depth:2 depth:2", 5, "depth:2 where qreg is due"),
         ("family:ghz width:2 size:2 depth:2 size:2", 5, "size:2 where qreg is due"),
         ("family:ghz width:2 size:2 depth:2 qreg h", 6, "h where q0 is due"),
         ("family:ghz width:2 size:2 depth:2 qreg q0 q2", 7, "q2 where q1 is due"),
@@ -326,7 +328,7 @@ def test_a_sequence_that_stops_being_a_sentence_says_where_and_why(text: str, po
 @pytest.mark.parametrize("bound", [1, 2, 8, 32, 1024])
 def test_a_body_may_end_before_and_after_the_size_that_it_declares(count: int, bound: int):
     ids = LANGUAGE.encode(xs(count), "ghz", RNG)
-    ids[3:5] = VOCABULARY.ids(["depth:1", f"size:{bound}"])
+    ids[3:5] = VOCABULARY.ids([f"size:{bound}", "depth:1"])
     assert LANGUAGE.decode(ids) == (xs(count), "ghz")
     assert illegal_positions(GRAMMAR, [ProgramConstraint()], [ids]) == [None]
 
@@ -334,7 +336,7 @@ def test_a_body_may_end_before_and_after_the_size_that_it_declares(count: int, b
 @pytest.mark.parametrize("count", [1024, 1025, 9000])
 def test_a_sentence_of_more_statements_than_can_be_counted_is_none(count: int):
     ids = LANGUAGE.encode(xs(MAX_STATEMENTS), "ghz", RNG)
-    assert names(ids[4:5]) == "size:1024"
+    assert names(ids[3:4]) == "size:1024"
     more = [*ids[:-1], *VOCABULARY.ids(["x", "q0"] * (count - MAX_STATEMENTS)), ids[-1]]
     with pytest.raises(NotASentence) as caught:
         LANGUAGE.decode(more)
@@ -374,14 +376,14 @@ def test_a_prompt_is_what_every_sentence_under_the_constraint_shares():
     assert LANGUAGE.prompt(ProgramConstraint(qubits=3)) == words("")
     assert LANGUAGE.prompt(ProgramConstraint(family="ghz")) == words("family:ghz")
     whole = ProgramConstraint("ghz", 3, 40, 40, (5, 6))
-    assert LANGUAGE.prompt(replace(whole, depth=None)) == words("family:ghz width:3")
-    assert LANGUAGE.prompt(replace(whole, depth=(6, 7))) == words("family:ghz width:3")
-    assert LANGUAGE.prompt(replace(whole, min_statements=32)) == words("family:ghz width:3 depth:6")
-    assert LANGUAGE.prompt(replace(whole, max_statements=46)) == words("family:ghz width:3 depth:6")
+    assert LANGUAGE.prompt(replace(whole, depth=None)) == words("family:ghz width:3 size:45")
+    assert LANGUAGE.prompt(replace(whole, depth=(6, 7))) == words("family:ghz width:3 size:45")
+    assert LANGUAGE.prompt(replace(whole, min_statements=32)) == words("family:ghz width:3")
+    assert LANGUAGE.prompt(replace(whole, max_statements=46)) == words("family:ghz width:3")
     assert LANGUAGE.prompt(whole) == words("family:ghz width:3 size:45 depth:6 qreg q0")
     assert LANGUAGE.prompt(replace(whole, min_statements=33, max_statements=45)) == LANGUAGE.prompt(whole)
-    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 3, 1023, 725, (5, 6)))[4:]) == "size:1024 qreg q0"
-    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 1, 1, 1, (0, 1)))[4:]) == "size:1 qreg q0"
+    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 3, 1023, 725, (5, 6)))[3:]) == "size:1024 depth:6 qreg q0"
+    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 1, 1, 1, (0, 1)))[3:]) == "size:1 depth:1 qreg q0"
     prefix = tuple(words("qreg q0 q1 qreg q2 creg c0 h q0")[1:])
     assert LANGUAGE.prompt(replace(whole, qubits=None, prefix=prefix)) == words(
         "family:ghz width:3 size:45 depth:6 qreg q0 q1 qreg q2 creg c0"

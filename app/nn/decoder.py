@@ -90,7 +90,10 @@ def plain_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor 
     groups = keys.shape[1]
     sharing = heads // groups
     scaled = (queries * width**-0.5).reshape(batch * groups, sharing, time, width)
-    keys, values = keys.reshape(batch * groups, time, width).transpose(1, 2), values.reshape(batch * groups, time, width)
+    keys, values = (
+        keys.reshape(batch * groups, time, width).transpose(1, 2),
+        values.reshape(batch * groups, time, width),
+    )
     if mask is None:
         mask = torch.ones(1, 1, time, time, dtype=torch.bool, device=queries.device).tril()
     hidden = torch.zeros(mask.shape, dtype=queries.dtype, device=queries.device).masked_fill_(~mask, -torch.inf)

@@ -439,7 +439,10 @@ def test_the_card_says_what_was_measured(report: dict[str, Any], tmp_path: Path)
     assert len(head) == 1 + len(SIDES)
     assert {line[0] for line in tables} >= {f"| {label}" for label in MEASURES.values()}
     assert "| V0: `qiskit.qasm2.loads` accepts it bare | 100.0 % (75.8 to 100.0) | 0.0 % (0.0 to 24.2) |" in text
-    assert "`josephson evaluate quantum --count 12 --seeds 1 --source FILE --compiled 0 --model tiny-quantum" in text
+    assert (
+        "`josephson evaluate quantum --count 12 --seeds 1 --source FILE --epochs 1 --compiled 0 --model tiny-quantum"
+        in text
+    )
     assert "| reached |" in text
     assert "| **missed** |" in text
 

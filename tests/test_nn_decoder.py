@@ -66,13 +66,15 @@ def test_a_sentence_scores_the_same_whoever_shares_its_row(kv_heads: int):
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_attention_by_products_is_what_the_fused_kernel_gives(kv_heads: int):
+@pytest.mark.parametrize("time", [11, 128, 300])
+def test_attention_by_products_is_what_the_fused_kernel_gives(kv_heads: int, time: int):
     torch.manual_seed(0)
-    queries = torch.randn(3, 4, 11, 8)
-    keys, values = torch.randn(3, kv_heads, 11, 8), torch.randn(3, kv_heads, 11, 8)
+    queries = torch.randn(3, 4, time, 8)
+    keys, values = torch.randn(3, kv_heads, time, 8), torch.randn(3, kv_heads, time, 8)
     fused = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True)
     torch.testing.assert_close(plain_attention(queries, keys, values, None), fused, rtol=0, atol=1e-5)
-    mask = own_sentence_mask(torch.tensor([[0, 1, 2, 3, 4, 5, 0, 1, 2, 0, 1]] * 3))
+    cuts = ((5, 3, time - 8), (time - 1, 1), (time,))
+    mask = own_sentence_mask(torch.tensor([[n for length in row for n in range(length)] for row in cuts]))
     fused = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, enable_gqa=True)
     torch.testing.assert_close(plain_attention(queries, keys, values, mask), fused, rtol=0, atol=1e-5)
 

@@ -185,7 +185,7 @@ def test_a_program_by_hand_reads_as_its_statements():
         (1, 1),
     )
     text = (
-        "family:qft width:3 depth:6 size:11 qreg q0 q1 qreg q2 creg c0 creg c1 uses:x uses:h uses:cp "
+        "family:qft width:3 size:11 depth:6 qreg q0 q1 qreg q2 creg c0 creg c1 uses:x uses:h uses:cp "
         "h q0 cp q0 q1 pi*1/4 barrier barrier_on q0 q2 measure q1 c0 reset q1 when:1 c0 x q2 when:0 c1 reset q0 "
         "after:8 measure q2 c1 <end>"
     )
@@ -206,7 +206,7 @@ BUCKETS = [(1, 1), (2, 2), (3, 3), (5, 6), (6, 6), (7, 8), (16, 16), (17, 23), (
 def test_size_and_depth_are_declared_by_the_smallest_bucket_that_holds_them(count: int, bound: int):
     program = xs(count)
     ids = LANGUAGE.encode(program, "random", RNG)
-    assert names(ids[3:6]) == f"depth:{bound} size:{bound} qreg"
+    assert names(ids[3:6]) == f"size:{bound} depth:{bound} qreg"
     assert LANGUAGE.decode(ids) == (program, "random")
 
 
@@ -264,7 +264,7 @@ def test_a_family_without_a_token_is_not_expressible():
 
 #: The head of a sentence on two qubits, which declares two statements and uses x and cx, in 10 tokens with
 #: ``<begin>``; and of one which declares seven or eight.
-PAIR = "family:ghz width:2 depth:2 size:2 qreg q0 q1 uses:cx uses:x "
+PAIR = "family:ghz width:2 size:2 depth:2 qreg q0 q1 uses:cx uses:x "
 EIGHT = PAIR.replace("size:2", "size:8")
 
 
@@ -274,15 +274,17 @@ EIGHT = PAIR.replace("size:2", "size:8")
         ("", 1, "the sequence stops where a family is due"),
         ("width:2", 1, "width:2 where a family is due"),
         ("family:ghz size:2", 2, "size:2 where a width is due"),
-        ("family:ghz width:2 size:2", 3, "size:2 where a depth is due"),
-        ("family:ghz width:2 depth:2 h", 4, "h where a size is due"),
-        ("family:ghz width:2 depth:2 size:2 h", 5, "h where qreg is due"),
-        ("family:ghz width:2 depth:2 size:2 size:2", 5, "size:2 where qreg is due"),
-        ("family:ghz width:2 depth:2 size:2 qreg h", 6, "h where q0 is due"),
-        ("family:ghz width:2 depth:2 size:2 qreg q0 q2", 7, "q2 where q1 is due"),
-        ("family:ghz width:2 depth:2 size:2 qreg q0 q1 creg q1", 9, "q1 where c0 is due"),
-        ("family:ghz width:3 depth:2 size:2 qreg q0 q1 h", 8, "2 qubits in registers, 3 were declared"),
-        ("family:ghz width:2 depth:2 size:2 qreg q0 q1 uses:x uses:cx", 9, "uses:cx out of order"),
+        ("family:ghz width:2 depth:2", 3, "depth:2 where a size is due"),
+        ("family:ghz width:2 size:2 h", 4, "h where a depth is due"),
+        ("family:ghz width:2 size:2 size:2", 4, "size:2 where a depth is due"),
+        ("family:ghz width:2 size:2 depth:2 h", 5, "h where qreg is due"),
+        ("family:ghz width:2 size:2 depth:2 depth:2", 5, "depth:2 where qreg is due"),
+        ("family:ghz width:2 size:2 depth:2 size:2", 5, "size:2 where qreg is due"),
+        ("family:ghz width:2 size:2 depth:2 qreg h", 6, "h where q0 is due"),
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q2", 7, "q2 where q1 is due"),
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q1 creg q1", 9, "q1 where c0 is due"),
+        ("family:ghz width:3 size:2 depth:2 qreg q0 q1 h", 8, "2 qubits in registers, 3 were declared"),
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q1 uses:x uses:cx", 9, "uses:cx out of order"),
         (PAIR + "q0", 10, "q0 where a statement or <end> is due"),
         (PAIR + "cx q0 q0", 10, "cx on qubits (0, 0), which must be distinct and below 2"),
         (PAIR + "x q2", 10, "x on qubits (2,), which must be distinct and below 2"),
@@ -326,7 +328,7 @@ def test_a_sequence_that_stops_being_a_sentence_says_where_and_why(text: str, po
 @pytest.mark.parametrize("bound", [1, 2, 8, 32, 1024])
 def test_a_body_may_end_before_and_after_the_size_that_it_declares(count: int, bound: int):
     ids = LANGUAGE.encode(xs(count), "ghz", RNG)
-    ids[3:5] = VOCABULARY.ids(["depth:1", f"size:{bound}"])
+    ids[3:5] = VOCABULARY.ids([f"size:{bound}", "depth:1"])
     assert LANGUAGE.decode(ids) == (xs(count), "ghz")
     assert illegal_positions(GRAMMAR, [ProgramConstraint()], [ids]) == [None]
 
@@ -334,7 +336,7 @@ def test_a_body_may_end_before_and_after_the_size_that_it_declares(count: int, b
 @pytest.mark.parametrize("count", [1024, 1025, 9000])
 def test_a_sentence_of_more_statements_than_can_be_counted_is_none(count: int):
     ids = LANGUAGE.encode(xs(MAX_STATEMENTS), "ghz", RNG)
-    assert names(ids[4:5]) == "size:1024"
+    assert names(ids[3:4]) == "size:1024"
     more = [*ids[:-1], *VOCABULARY.ids(["x", "q0"] * (count - MAX_STATEMENTS)), ids[-1]]
     with pytest.raises(NotASentence) as caught:
         LANGUAGE.decode(more)
@@ -344,7 +346,7 @@ def test_a_sentence_of_more_statements_than_can_be_counted_is_none(count: int):
 
 def test_there_is_no_bit_after_the_last():
     widest = " ".join(f"q{number}" for number in range(MAX_QUBITS))
-    text = f"family:ghz width:128 depth:2 size:2 qreg {widest} qreg c0"
+    text = f"family:ghz width:128 size:2 depth:2 qreg {widest} qreg c0"
     with pytest.raises(NotASentence, match="c0 where no further bit is due"):
         LANGUAGE.decode(words(text))
 
@@ -355,7 +357,7 @@ def test_a_sentence_begins_with_begin():
 
 
 def test_of_a_bare_network_the_registers_are_held_to_and_the_other_declarations_are_not():
-    text = "family:ghz width:5 depth:90 size:128 qreg q0 q1 uses:x uses:cx h q0 after:40 cx q0 q1 x q1 after:8 <end>"
+    text = "family:ghz width:5 size:128 depth:90 qreg q0 q1 uses:x uses:cx h q0 after:40 cx q0 q1 x q1 after:8 <end>"
     program, family = LANGUAGE.decode(words(text), checks_size=False)
     operations = (Operation("h", (0,)), Operation("cx", (0, 1)), Operation("x", (1,)))
     assert (program, family) == (QuantumProgram(2, 0, operations), "ghz")
@@ -365,7 +367,7 @@ def test_of_a_bare_network_the_registers_are_held_to_and_the_other_declarations_
         LANGUAGE.decode(words(text.replace("after:8", "after:8 after:8")), checks_size=False)
     with pytest.raises(NotASentence, match="after:40 where a statement or <end> is due"):
         LANGUAGE.decode(words(text.replace("h q0 after:40", "after:40 h q0")), checks_size=False)
-    uncounted = "family:ghz width:1 depth:1 size:1 qreg q0 uses:x" + " x q0" * 9 + " <end>"
+    uncounted = "family:ghz width:1 size:1 depth:1 qreg q0 uses:x" + " x q0" * 9 + " <end>"
     assert LANGUAGE.decode(words(uncounted), checks_size=False)[0] == xs(9)
 
 
@@ -374,17 +376,17 @@ def test_a_prompt_is_what_every_sentence_under_the_constraint_shares():
     assert LANGUAGE.prompt(ProgramConstraint(qubits=3)) == words("")
     assert LANGUAGE.prompt(ProgramConstraint(family="ghz")) == words("family:ghz")
     whole = ProgramConstraint("ghz", 3, 40, 40, (5, 6))
-    assert LANGUAGE.prompt(replace(whole, depth=None)) == words("family:ghz width:3")
-    assert LANGUAGE.prompt(replace(whole, depth=(6, 7))) == words("family:ghz width:3")
-    assert LANGUAGE.prompt(replace(whole, min_statements=32)) == words("family:ghz width:3 depth:6")
-    assert LANGUAGE.prompt(replace(whole, max_statements=46)) == words("family:ghz width:3 depth:6")
-    assert LANGUAGE.prompt(whole) == words("family:ghz width:3 depth:6 size:45 qreg q0")
+    assert LANGUAGE.prompt(replace(whole, depth=None)) == words("family:ghz width:3 size:45")
+    assert LANGUAGE.prompt(replace(whole, depth=(6, 7))) == words("family:ghz width:3 size:45")
+    assert LANGUAGE.prompt(replace(whole, min_statements=32)) == words("family:ghz width:3")
+    assert LANGUAGE.prompt(replace(whole, max_statements=46)) == words("family:ghz width:3")
+    assert LANGUAGE.prompt(whole) == words("family:ghz width:3 size:45 depth:6 qreg q0")
     assert LANGUAGE.prompt(replace(whole, min_statements=33, max_statements=45)) == LANGUAGE.prompt(whole)
-    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 3, 1023, 725, (5, 6)))[4:]) == "size:1024 qreg q0"
-    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 1, 1, 1, (0, 1)))[4:]) == "size:1 qreg q0"
+    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 3, 1023, 725, (5, 6)))[3:]) == "size:1024 depth:6 qreg q0"
+    assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 1, 1, 1, (0, 1)))[3:]) == "size:1 depth:1 qreg q0"
     prefix = tuple(words("qreg q0 q1 qreg q2 creg c0 h q0")[1:])
     assert LANGUAGE.prompt(replace(whole, qubits=None, prefix=prefix)) == words(
-        "family:ghz width:3 depth:6 size:45 qreg q0 q1 qreg q2 creg c0"
+        "family:ghz width:3 size:45 depth:6 qreg q0 q1 qreg q2 creg c0"
     )
 
 

@@ -90,6 +90,17 @@ BOUNDED = (
     ProgramConstraint(max_statements=18, min_statements=16, prefix=LANGUAGE.prefix(COUNTED)),
     ProgramConstraint(max_statements=10, prefix=LANGUAGE.prefix(COUNTED)),
 )
+
+#: Depths wanted, which begin and end within a bucket, beside bounds that do.
+DEPTHS = (
+    ProgramConstraint(max_statements=40),
+    ProgramConstraint(max_statements=40, depth=(10, 30)),
+    ProgramConstraint(max_statements=21, depth=(3, 40)),
+    ProgramConstraint(max_statements=18, depth=(17, 18)),
+    ProgramConstraint(max_statements=40, min_statements=25, depth=(0, 20)),
+    ProgramConstraint(max_statements=33, depth=(2, 50), prefix=PREFIX),
+    ProgramConstraint(max_statements=20, depth=(9, 10), prefix=PREFIX),
+)
 WITH_CONDITIONS = ProgramConstraint(max_statements=9, dynamic=True)
 
 #: As many rows of each once: programs of up to 24 statements.
@@ -137,13 +148,12 @@ def check(sentence: Sequence[int], constraint: ProgramConstraint) -> tuple[Quant
     assert constraint.family in (None, family)
     assert constraint.qubits in (None, program.qubit_count)
     assert constraint.dynamic or not program.is_dynamic
-    declared = sentence[3] - DEPTH_START
+    size, declared = sentence[3] - SIZE_START, sentence[4] - DEPTH_START
     assert declared in constraint.depth_buckets
     assert count >= least_of(constraint.depth_buckets[0]), "some program has the least depth wanted"
     begun = constraint.prefix_program
     fewest = program.qubit_count if begun is None else len(begun.operations) + len(begun.idle_qubits)
     fewest = max(constraint.min_statements, fewest, least_of(declared))
-    size = sentence[4] - SIZE_START
     assert fewest <= BOUNDS[size], "some program has what is declared"
     assert least_of(size) <= constraint.max_statements
     assert fewest <= constraint.max_statements
@@ -157,6 +167,7 @@ def check(sentence: Sequence[int], constraint: ProgramConstraint) -> tuple[Quant
         pairs = {frozenset(op.qubits) for op in program.operations if op.name in GATES and len(op.qubits) > 1}
         assert pairs <= {frozenset(pair) for pair in constraint.coupling}
     if begun is not None:
+        assert begun.depth <= BOUNDS[declared]
         assert program.operations[: len(begun.operations)] == begun.operations
         assert (program.qubit_count, program.qubit_registers) == (begun.qubit_count, begun.qubit_registers)
         assert LANGUAGE.prefix(program)[: len(constraint.prefix_registers)] == constraint.prefix_registers
@@ -208,11 +219,22 @@ def test_sentences_of_nobody_end_within_bounds_that_cut_a_bucket():
         program, _ = check(sentence, constraint)
         count = len(program.operations)
         lengths[constraint].add(count)
-        declared = sentence[4] - SIZE_START
+        declared = sentence[3] - SIZE_START
         beyond[(bucket(count) > declared) - (bucket(count) < declared)] += 1
     assert all(max(found) == constraint.max_statements for constraint, found in lengths.items())
     assert any(len(found) > 2 for found in lengths.values()), "a sentence may end before it must"
     assert set(beyond) == {-1, 0, 1}, "before the bucket that it declares, in it and after it"
+
+
+def test_sentences_of_nobody_declare_a_depth_that_they_could_have_in_the_size_that_they_declare():
+    constraints = [constraint for constraint in DEPTHS for _ in range(40)]
+    heads = set[tuple[int, int]]()
+    for constraint, sentence in zip(constraints, walk(GRAMMAR, constraints, 9), strict=True):
+        check(sentence, constraint)
+        size, depth = sentence[3] - SIZE_START, sentence[4] - DEPTH_START
+        assert constraint.depth_buckets[0] <= depth <= size, "a program is no deeper than it is long"
+        heads.add((size, depth))
+    assert {depth == size for size, depth in heads} == {True, False}, "as deep as that, and less"
 
 
 def test_conditions_stand_where_they_are_asked_for():
@@ -307,8 +329,8 @@ def test_what_no_sentence_can_be_is_refused(constraint: ProgramConstraint, sente
     assert (str(caught.value), caught.value.pointer) == (sentence, pointer)
 
 
-TWO = "family:permutation width:2 depth:2"
-ONE = "family:permutation width:1 depth:1"
+TWO = "family:permutation width:2"
+ONE = "family:permutation width:1"
 Q2 = "qreg q0 q1 uses:cx uses:h"
 SEVEN = Q2 + " h q1" + " h q0" * 6
 
@@ -316,52 +338,60 @@ SEVEN = Q2 + " h q1" + " h q0" * 6
 @pytest.mark.parametrize(
     ("text", "position"),
     [
-        ("family:ghz width:5 depth:2 size:4", 4),  # four statements cannot be promised to reach five qubits
-        ("family:ghz width:2 depth:64 size:45", 4),  # a depth above 45 takes 46 statements
-        (f"{TWO} size:3 uses:h", 5),  # registers first
-        (f"{TWO} size:3 size:3", 5),  # the size is one token
-        (f"{TWO} size:3 qreg q1", 6),  # q0 comes first
-        (f"{TWO} size:3 qreg qreg", 6),  # a register holds something
-        (f"{TWO} size:3 qreg q0 uses:h", 7),  # q1 must be declared
-        (f"{TWO} size:3 qreg q0 qreg q1 q2", 9),  # two qubits are all
-        (f"{TWO} size:3 qreg q0 creg", 7),  # classical bits come after the qubits
-        (f"{TWO} size:3 qreg q0 q1 creg c0 qreg", 10),
-        (f"{TWO} size:3 qreg q0 q1 creg c1", 9),
-        (f"{TWO} size:3 qreg q0 q1 h", 8),  # a gate must be declared
-        (f"{TWO} size:3 qreg q0 q1 uses:h uses:cx", 9),  # in order
-        (f"{TWO} size:3 qreg q0 q1 uses:h uses:h", 9),
-        (f"{TWO} size:3 {Q2} x", 10),  # not declared
-        (f"{TWO} size:3 {Q2} measure", 10),  # there is no classical bit
-        (f"{TWO} size:3 {Q2} <end>", 10),  # nothing has happened
-        (f"{TWO} size:11 {Q2} after:8", 10),  # nothing is there to count
-        (f"{TWO} size:11 {Q2} h after:8", 11),  # of what
-        (f"{TWO} size:11 {SEVEN} after:8", 24),  # seven are there
-        (f"{TWO} size:11 {SEVEN} cx q0 after:8", 26),  # the eighth is not whole
-        (f"{TWO} size:11 {SEVEN} h q0 h", 26),  # eight: this is said
-        (f"{TWO} size:11 {SEVEN} h q0 barrier_on", 26),
-        (f"{TWO} size:8 {SEVEN} h q0 <end>", 26),  # also at the end
-        (f"{TWO} size:11 {SEVEN} h q0 after:16", 26),  # and is true
-        (f"{TWO} size:11 {SEVEN} h q0 after:8 after:8", 27),  # once
-        (f"{TWO} size:11 {SEVEN} h q0 after:8 after:16", 27),
-        (f"{TWO} size:11 {SEVEN} barrier h", 25),
-        (f"{TWO} size:11 {SEVEN} barrier_on q1 h", 26),  # a barrier that could list more is one too
-        (f"{TWO} size:8 {SEVEN} barrier_on q1 <end>", 26),
-        (f"{TWO} size:11 {SEVEN} barrier_on q1 after:16", 26),
-        (f"{TWO} size:11 {SEVEN} barrier_on after:8", 25),  # of what
-        (f"{TWO} size:11 {SEVEN} barrier_on q1 after:8 q1", 27),  # it is closed
-        (f"{TWO} size:3 {Q2} h q2", 11),  # outside the width
-        (f"{TWO} size:3 {Q2} cx q0 q0", 12),  # one qubit twice
-        (f"{TWO} size:8 {Q2}{' h q0' * 7} <end>", 24),  # there are seven, and q1 is idle
-        (f"{TWO} size:3 {Q2} barrier_on h", 11),  # of what
-        (f"{TWO} size:3 {Q2} barrier_on q0 q1", 12),  # these are all
-        (f"{TWO} size:3 {Q2} barrier_on q1 q0", 12),
-        (f"{TWO} size:3 {Q2} when:0", 10),  # conditions are not asked for
-        ("family:ghz width:2 depth:2 size:3 qreg q0 q1 uses:ccx", 8),  # three qubits, there are two
-        ("family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:ccx ccx q0 q1 q0", 13),
-        (f"{ONE} size:1 qreg q0 uses:rx rx q0 bin3 pi*1/2", 11),  # the fine bin is due
-        (f"{ONE} size:2 qreg q0 uses:x barrier_on", 8),  # some but not all of one
-        (f"{ONE} size:1 qreg q0 creg c0 uses:x measure q0 c1", 12),  # not declared
-        (f"{ONE} size:2 qreg q0 q1", 7),
+        ("family:ghz width:5 size:4", 3),  # four statements cannot be promised to reach five qubits
+        ("family:ghz width:2 size:45 depth:64", 4),  # a depth above 45 takes 46 statements
+        (f"{TWO} size:2 depth:3", 4),
+        (f"{TWO} size:6 depth:8", 4),
+        (f"{ONE} size:1 depth:2", 4),
+        (f"{ONE} size:724 depth:1024", 4),
+        (f"{TWO} depth:2 size:3", 3),  # the size comes first
+        (f"{TWO} size:3 size:3", 4),  # it is one token
+        (f"{TWO} size:3 depth:2 size:3", 5),
+        (f"{TWO} size:3 depth:2 depth:2", 5),  # so is the depth
+        (f"{TWO} size:3 qreg", 4),  # which is not left out
+        (f"{TWO} size:3 depth:2 uses:h", 5),  # registers first
+        (f"{TWO} size:3 depth:2 qreg q1", 6),  # q0 comes first
+        (f"{TWO} size:3 depth:2 qreg qreg", 6),  # a register holds something
+        (f"{TWO} size:3 depth:2 qreg q0 uses:h", 7),  # q1 must be declared
+        (f"{TWO} size:3 depth:2 qreg q0 qreg q1 q2", 9),  # two qubits are all
+        (f"{TWO} size:3 depth:2 qreg q0 creg", 7),  # classical bits come after the qubits
+        (f"{TWO} size:3 depth:2 qreg q0 q1 creg c0 qreg", 10),
+        (f"{TWO} size:3 depth:2 qreg q0 q1 creg c1", 9),
+        (f"{TWO} size:3 depth:2 qreg q0 q1 h", 8),  # a gate must be declared
+        (f"{TWO} size:3 depth:2 qreg q0 q1 uses:h uses:cx", 9),  # in order
+        (f"{TWO} size:3 depth:2 qreg q0 q1 uses:h uses:h", 9),
+        (f"{TWO} size:3 depth:2 {Q2} x", 10),  # not declared
+        (f"{TWO} size:3 depth:2 {Q2} measure", 10),  # there is no classical bit
+        (f"{TWO} size:3 depth:2 {Q2} <end>", 10),  # nothing has happened
+        (f"{TWO} size:11 depth:2 {Q2} after:8", 10),  # nothing is there to count
+        (f"{TWO} size:11 depth:2 {Q2} h after:8", 11),  # of what
+        (f"{TWO} size:11 depth:2 {SEVEN} after:8", 24),  # seven are there
+        (f"{TWO} size:11 depth:2 {SEVEN} cx q0 after:8", 26),  # the eighth is not whole
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 h", 26),  # eight: this is said
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 barrier_on", 26),
+        (f"{TWO} size:8 depth:2 {SEVEN} h q0 <end>", 26),  # also at the end
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 after:16", 26),  # and is true
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 after:8 after:8", 27),  # once
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 after:8 after:16", 27),
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier h", 25),
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on q1 h", 26),  # a barrier that could list more is one too
+        (f"{TWO} size:8 depth:2 {SEVEN} barrier_on q1 <end>", 26),
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on q1 after:16", 26),
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on after:8", 25),  # of what
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on q1 after:8 q1", 27),  # it is closed
+        (f"{TWO} size:3 depth:2 {Q2} h q2", 11),  # outside the width
+        (f"{TWO} size:3 depth:2 {Q2} cx q0 q0", 12),  # one qubit twice
+        (f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} <end>", 24),  # there are seven, and q1 is idle
+        (f"{TWO} size:3 depth:2 {Q2} barrier_on h", 11),  # of what
+        (f"{TWO} size:3 depth:2 {Q2} barrier_on q0 q1", 12),  # these are all
+        (f"{TWO} size:3 depth:2 {Q2} barrier_on q1 q0", 12),
+        (f"{TWO} size:3 depth:2 {Q2} when:0", 10),  # conditions are not asked for
+        ("family:ghz width:2 size:3 depth:2 qreg q0 q1 uses:ccx", 8),  # three qubits, there are two
+        ("family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:ccx ccx q0 q1 q0", 13),
+        (f"{ONE} size:1 depth:1 qreg q0 uses:rx rx q0 bin3 pi*1/2", 11),  # the fine bin is due
+        (f"{ONE} size:2 depth:1 qreg q0 uses:x barrier_on", 8),  # some but not all of one
+        (f"{ONE} size:1 depth:1 qreg q0 creg c0 uses:x measure q0 c1", 12),  # not declared
+        (f"{ONE} size:2 depth:1 qreg q0 q1", 7),
     ],
 )
 def test_what_could_not_end_well_is_forbidden_where_it_begins(text: str, position: int):
@@ -374,85 +404,109 @@ H1 = "qreg q0 uses:h"
 @pytest.mark.parametrize(
     ("constraint", "text", "position"),
     [
-        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 qreg q0 uses:x", 7),
-        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 {H1} reset", 8),
+        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 depth:1 qreg q0 uses:x", 7),
+        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 depth:1 {H1} reset", 8),
         (ProgramConstraint(family="qft"), "family:ghz", 1),
         (ProgramConstraint(qubits=3), "family:ghz width:2", 2),
         (ProgramConstraint(max_statements=3), "family:ghz width:4", 2),
-        (ProgramConstraint(depth=(3, 5)), "family:ghz width:2 depth:2", 3),
-        (ProgramConstraint(depth=(3, 5)), "family:ghz width:2 depth:8", 3),
-        (ProgramConstraint(max_statements=32), f"{ONE} size:45", 4),
-        (ProgramConstraint(max_statements=4), f"{ONE} size:6", 4),
-        (ProgramConstraint(min_statements=4), f"{ONE} size:3", 4),
-        (ProgramConstraint(min_statements=33), f"{ONE} size:32", 4),
-        (ProgramConstraint(max_statements=5), f"{ONE} size:6 {H1}" + " h q0" * 6, 18),  # the bucket is cut at five
+        (ProgramConstraint(depth=(3, 5)), f"{TWO} size:8 depth:2", 4),
+        (ProgramConstraint(depth=(3, 5)), f"{TWO} size:8 depth:8", 4),
+        (ProgramConstraint(depth=(3, 5)), f"{TWO} size:4 depth:6", 4),  # in the bucket of 5, too deep for four
+        (ProgramConstraint(depth=(3, 5)), f"{TWO} size:2", 3),  # two statements are never as deep
+        (ProgramConstraint(prefix=PREFIX), "family:permutation width:4 size:4", 3),  # five, and q3 is idle
+        (ProgramConstraint(prefix=PREFIX), "family:permutation width:4 size:6 depth:2", 4),  # it is three deep
+        (ProgramConstraint(prefix=PREFIX), "family:permutation width:4 size:6 depth:8", 4),
+        (ProgramConstraint(depth=(7, 20)), f"{ONE} size:6", 3),
+        (ProgramConstraint(depth=(10, 20)), f"{ONE} size:8", 3),
+        (ProgramConstraint(max_statements=32), f"{ONE} size:45", 3),
+        (ProgramConstraint(max_statements=4), f"{ONE} size:6", 3),
+        (ProgramConstraint(min_statements=4), f"{ONE} size:3", 3),
+        (ProgramConstraint(min_statements=33), f"{ONE} size:32", 3),
+        (ProgramConstraint(max_statements=16), f"{ONE} size:16 depth:23", 4),
         (
             ProgramConstraint(max_statements=5),
-            f"{ONE} size:2 {H1}" + " h q0" * 6,
-            18,
-        ),  # so it is where less is declared
-        (ProgramConstraint(min_statements=6), f"{ONE} size:6 {H1}" + " h q0" * 5 + " <end>", 18),
-        (ProgramConstraint(min_statements=6), f"{ONE} size:11 {H1}" + " h q0" * 5 + " <end>", 18),
-        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} h q0 h q0", 13),  # the second h must be elsewhere
-        (ProgramConstraint(min_statements=3), f"{TWO} size:3 {Q2} h q0 h q1 <end>", 14),  # one is still to come
-        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} h q0 h q1 h", 14),  # two are enough
-        (ProgramConstraint(min_statements=7), f"{TWO} size:8 {SEVEN[:-5]} <end>", 22),  # seven are the least
-        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {SEVEN} h q0 after:8 h", 27),  # eight are the most
-        (ProgramConstraint(min_statements=9), f"{TWO} size:11 {SEVEN} h q0 after:8 <end>", 27),  # nine are the least
-        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {Q2}{' h q0' * 7} h q0", 25),  # the last is for q1
-        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {Q2}{' h q0' * 7} barrier", 24),
-        (ProgramConstraint(max_statements=8), f"{TWO} size:8 {Q2}{' h q0' * 7} barrier_on", 24),
-        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} barrier", 10),  # every statement is for a qubit
-        (ProgramConstraint(max_statements=2), f"{TWO} size:2 {Q2} barrier_on", 10),
+            f"{ONE} size:6 depth:1 {H1}" + " h q0" * 6,
+            18,  # the bucket is cut at five
+        ),
+        (
+            ProgramConstraint(max_statements=5),
+            f"{ONE} size:2 depth:1 {H1}" + " h q0" * 6,
+            18,  # so it is where less is declared
+        ),
+        (ProgramConstraint(min_statements=6), f"{ONE} size:6 depth:1 {H1}" + " h q0" * 5 + " <end>", 18),
+        (ProgramConstraint(min_statements=6), f"{ONE} size:11 depth:1 {H1}" + " h q0" * 5 + " <end>", 18),
+        (
+            ProgramConstraint(max_statements=2),
+            f"{TWO} size:2 depth:2 {Q2} h q0 h q0",
+            13,  # the second h must be elsewhere
+        ),
+        (ProgramConstraint(min_statements=3), f"{TWO} size:3 depth:2 {Q2} h q0 h q1 <end>", 14),  # one is still to come
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 depth:2 {Q2} h q0 h q1 h", 14),  # two are enough
+        (ProgramConstraint(min_statements=7), f"{TWO} size:8 depth:2 {SEVEN[:-5]} <end>", 22),  # seven are the least
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {SEVEN} h q0 after:8 h", 27),  # eight are the most
+        (
+            ProgramConstraint(min_statements=9),
+            f"{TWO} size:11 depth:2 {SEVEN} h q0 after:8 <end>",
+            27,  # nine are the least
+        ),
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} h q0", 25),  # the last is for q1
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} barrier", 24),
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} barrier_on", 24),
+        (
+            ProgramConstraint(max_statements=2),
+            f"{TWO} size:2 depth:2 {Q2} barrier",
+            10,  # every statement is for a qubit
+        ),
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 depth:2 {Q2} barrier_on", 10),
         (
             ProgramConstraint(depth=(7, 20)),
-            "family:ghz width:2 depth:16 size:16 qreg q0 q1 uses:h h q0 h q1" + " h q0" * 4 + " <end>",
+            "family:ghz width:2 size:16 depth:16 qreg q0 q1 uses:h h q0 h q1" + " h q0" * 4 + " <end>",
             21,  # depth 7 takes 7
         ),
         (
             ProgramConstraint(depth=(8, 20)),  # a depth of 7 is in its bucket
-            f"family:ghz width:2 depth:8 size:8 {SEVEN.replace('uses:cx ', '')} h q0 <end>",
+            f"family:ghz width:2 size:8 depth:8 {SEVEN.replace('uses:cx ', '')} h q0 <end>",
             25,  # after:8 is due; seven would do
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1), (1, 2))),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx q0 q2",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cx cx q0 q2",
             12,
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),)),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx q2",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cx cx q2",
             11,
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),)),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:ccx",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:ccx",
             9,
         ),
-        (ProgramConstraint(qubits=2, coupling=()), f"{TWO} size:4 qreg q0 q1 uses:cx", 8),
+        (ProgramConstraint(qubits=2, coupling=()), f"{TWO} size:4 depth:2 qreg q0 q1 uses:cx", 8),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),), gate_set=("h", "cx", "ccz", "cp")),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cp",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cp",
             9,  # no gate on one qubit comes after it, and q2 has no neighbour
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),), gate_set=("h", "cx")),
-            "family:permutation width:3 depth:2 size:4 qreg q0 q1 q2 uses:cx cx",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cx cx",
             10,  # q2 has no neighbour
         ),
-        (ProgramConstraint(dynamic=True), f"{ONE} size:4 {H1} when:0", 8),  # on what
-        (ProgramConstraint(dynamic=True), f"{ONE} size:4 qreg q0 creg c0 uses:h when:0 c1", 11),
-        (ProgramConstraint(dynamic=True), f"{ONE} size:4 qreg q0 creg c0 uses:h when:0 c0 measure", 12),
-        (ProgramConstraint(dynamic=True), f"{ONE} size:4 qreg q0 creg c0 uses:h when:0 c0 barrier", 12),
-        (ProgramConstraint(dynamic=True), f"{ONE} size:4 qreg q0 creg c0 uses:h when:0 c0 when:0", 12),
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 {H1} when:0", 8),  # on what
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 qreg q0 creg c0 uses:h when:0 c1", 11),
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 qreg q0 creg c0 uses:h when:0 c0 measure", 12),
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 qreg q0 creg c0 uses:h when:0 c0 barrier", 12),
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 qreg q0 creg c0 uses:h when:0 c0 when:0", 12),
         (
             ProgramConstraint(dynamic=True),
-            f"{ONE} size:11 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 8} when:0",
+            f"{ONE} size:11 depth:1 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 8} when:0",
             42,  # after:8 is due
         ),
         (
             ProgramConstraint(dynamic=True, max_statements=8),
-            f"{ONE} size:8 qreg q0 creg c0 uses:h{' h q0' * 8} after:8 when:0",
+            f"{ONE} size:8 depth:1 qreg q0 creg c0 uses:h{' h q0' * 8} after:8 when:0",
             27,  # eight are the most
         ),
     ],
@@ -464,16 +518,19 @@ def test_a_constraint_forbids_what_it_says(constraint: ProgramConstraint, text: 
 @pytest.mark.parametrize(
     ("constraint", "text"),
     [
-        (ProgramConstraint(), f"{TWO} size:64 {Q2} h q0 h q1 <end>"),  # before the declared size
-        (ProgramConstraint(), f"{TWO} size:2 {SEVEN} <end>"),  # and after it
-        (ProgramConstraint(), f"{TWO} size:2 {Q2} barrier h q0 h q0 h q1 <end>"),
-        (ProgramConstraint(), f"{TWO} size:8 {SEVEN} h q0 after:8 h q0 <end>"),
-        (ProgramConstraint(max_statements=9, min_statements=9), f"{TWO} size:11 {SEVEN} h q0 after:8 h q0 <end>"),
-        (ProgramConstraint(max_statements=7, min_statements=3), f"{TWO} size:3 {SEVEN} <end>"),
-        (ProgramConstraint(), f"family:ghz width:2 depth:64 size:90 {Q2} cx q0 q1 <end>"),  # depth is declared alike
-        (ProgramConstraint(depth=(2, 64)), f"family:ghz width:2 depth:64 size:90 {Q2} h q0 h q1 <end>"),
-        (ProgramConstraint(depth=(8, 20)), f"family:ghz width:2 depth:8 size:8 {SEVEN} <end>"),  # 7 is the bucket's
-        (ProgramConstraint(dynamic=True), f"{ONE} size:1 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 3} <end>"),
+        (ProgramConstraint(), f"{TWO} size:64 depth:2 {Q2} h q0 h q1 <end>"),  # before the declared size
+        (ProgramConstraint(), f"{TWO} size:2 depth:2 {SEVEN} <end>"),  # and after it
+        (ProgramConstraint(), f"{TWO} size:2 depth:2 {Q2} barrier h q0 h q0 h q1 <end>"),
+        (ProgramConstraint(), f"{TWO} size:8 depth:2 {SEVEN} h q0 after:8 h q0 <end>"),
+        (
+            ProgramConstraint(max_statements=9, min_statements=9),
+            f"{TWO} size:11 depth:2 {SEVEN} h q0 after:8 h q0 <end>",
+        ),
+        (ProgramConstraint(max_statements=7, min_statements=3), f"{TWO} size:3 depth:2 {SEVEN} <end>"),
+        (ProgramConstraint(), f"family:ghz width:2 size:90 depth:64 {Q2} cx q0 q1 <end>"),  # depth is declared alike
+        (ProgramConstraint(depth=(2, 64)), f"family:ghz width:2 size:90 depth:64 {Q2} h q0 h q1 <end>"),
+        (ProgramConstraint(depth=(8, 20)), f"family:ghz width:2 size:8 depth:8 {SEVEN} <end>"),  # 7 is the bucket's
+        (ProgramConstraint(dynamic=True), f"{ONE} size:1 depth:1 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 3} <end>"),
     ],
 )
 def test_a_body_ends_where_it_will_within_the_constraint(constraint: ProgramConstraint, text: str):
@@ -502,7 +559,7 @@ def test_a_body_ends_within_the_constraint_whatever_size_it_declares_and_is_coun
     sizes = {BOUNDS[bucket(number)] for number in range(least, most + 1)}
     assert legal_names(after(constraint, words(ONE)[1:])) == {f"size:{bound}" for bound in sizes}
     for bound in sizes:
-        state = after(constraint, words(f"{ONE} size:{bound} qreg q0 uses:x")[1:])
+        state = after(constraint, words(f"{ONE} size:{bound} depth:1 qreg q0 uses:x")[1:])
         for done in range(most + 1):
             if done and done % 8 == 0:
                 assert legal_names(state) == {f"after:{done}"}
@@ -515,22 +572,72 @@ def test_a_body_ends_within_the_constraint_whatever_size_it_declares_and_is_coun
                 take(state, "x", "q0")
 
 
-@pytest.mark.parametrize("number", range(len(BOUNDED) + len(CONSTRAINTS)))
-def test_a_size_is_legal_where_some_number_in_its_bucket_is_possible(number: int):
-    constraint = (*BOUNDED, *CONSTRAINTS)[number]
-    begun, most = constraint.prefix_program, constraint.max_statements
+@pytest.mark.parametrize("number", range(len(BOUNDED) + len(CONSTRAINTS) + len(DEPTHS)))
+def test_a_size_and_a_depth_are_legal_where_some_number_of_statements_in_the_size_can_have_the_depth(number: int):
+    constraint = (*BOUNDED, *CONSTRAINTS, *DEPTHS)[number]
+    begun, most, depths = constraint.prefix_program, constraint.max_statements, constraint.depth_buckets
     for width in [constraint.width] if constraint.width else [width for width in (3, 5, 8) if width <= most]:
         fewest = max(constraint.min_statements, width)
         if begun is not None:
             fewest = max(constraint.min_statements, len(begun.operations) + len(begun.idle_qubits))
-        for depth in constraint.depth_buckets:
-            shallowest = BOUNDS[depth - 1] + 1 if depth else 0
-            if shallowest > most or (begun is not None and BOUNDS[depth] < begun.depth):
-                continue
-            family = constraint.family or "permutation"
-            head = words(f"family:{family} width:{width} depth:{BOUNDS[depth]}")
-            possible = {BOUNDS[bucket(n)] for n in range(max(fewest, shallowest), most + 1)}
-            assert legal_names(after(constraint, head[1:])) == {f"size:{bound}" for bound in possible}
+        deep_enough = [depth for depth in depths if begun is None or begun.depth <= BOUNDS[depth]]
+        counts = range(max(fewest, least_of(depths[0])), most + 1)
+        head = words(f"family:{constraint.family or 'permutation'} width:{width}")[1:]
+        sizes = {bucket(count) for count in counts}
+        assert legal_names(after(constraint, head)) == {f"size:{BOUNDS[size]}" for size in sizes}
+        for size in sizes:
+            longest = max(count for count in counts if bucket(count) == size)
+            possible = {f"depth:{BOUNDS[depth]}" for depth in deep_enough if least_of(depth) <= longest}
+            assert possible, "a size is not declared in vain"
+            assert legal_names(after(constraint, [*head, SIZE_START + size])) == possible
+
+
+@pytest.mark.parametrize("most", [1, 5, 8, 9, 24, 1023])
+def test_a_declared_size_bounds_the_depth_that_may_be_declared(most: int):
+    for size in range(bucket(most) + 1):
+        state = after(ProgramConstraint(max_statements=most), words(f"{ONE} size:{BOUNDS[size]}")[1:])
+        assert legal_names(state) == {f"depth:{bound}" for bound in BOUNDS[: size + 1]}
+
+
+@pytest.mark.parametrize(
+    ("depth", "most", "heads"),
+    [
+        ((0, 1), 3, {1: {1}, 2: {1}, 3: {1}}),
+        ((2, 2), 4, {2: {2}, 3: {2}, 4: {2}}),
+        ((4, 5), 10, {4: {4}, 6: {4, 6}, 8: {4, 6}, 11: {4, 6}}),
+        ((5, 5), 8, {6: {6}, 8: {6}}),
+        ((6, 6), 5, {6: {6}}),  # five is in the bucket
+        ((7, 20), 20, {8: {8}, 11: {8, 11}, 16: {8, 11, 16}, 23: {8, 11, 16, 23}}),
+        ((10, 20), 9, {11: {11}}),
+        ((10, 1024), 16, {11: {11}, 16: {11, 16}}),
+        ((600, 800), 1023, {724: {724}, 1024: {724, 1024}}),
+    ],
+)
+def test_a_depth_asked_for_leaves_the_sizes_that_can_have_it(
+    depth: tuple[int, int], most: int, heads: dict[int, set[int]]
+):
+    constraint = ProgramConstraint(max_statements=most, depth=depth)
+    head = words(ONE)[1:]
+    assert legal_names(after(constraint, head)) == {f"size:{size}" for size in heads}
+    for size, depths in heads.items():
+        legal = legal_names(after(constraint, [*head, VOCABULARY.index[f"size:{size}"]]))
+        assert legal == {f"depth:{bound}" for bound in depths}
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        *(replace(constraint, family="permutation") for constraint in (*BOUNDED, *CONSTRAINTS, *DEPTHS)),
+        ProgramConstraint("ghz", 4, 16, 13, (5, 6)),
+        ProgramConstraint("ghz", 4, 16, 13, (5, 9)),
+        ProgramConstraint("ghz", 4, 16, 13, (5, 6), prefix=PREFIX),
+        ProgramConstraint("ghz", 4, 45, 33, (33, 45)),
+    ],
+)
+def test_a_prompt_is_what_the_grammar_leaves_no_choice_in(constraint: ProgramConstraint):
+    prompt = LANGUAGE.prompt(constraint)[1:]
+    for place, token in enumerate(prompt):
+        assert legal_names(after(constraint, prompt[:place])) == {VOCABULARY.tokens[token]}
 
 
 @pytest.mark.parametrize("last", [Operation("x", (3,)), Operation("barrier", (0, 3))])
@@ -538,7 +645,7 @@ def test_a_count_stands_after_a_prefix_that_ends_where_one_is_due(last: Operatio
     begun = replace(COUNTED, operations=(*COUNTED.operations[:6], Operation("x", (3,)), last))
     for least, most, size in ((1, 8, "size:8"), (1, 9, "size:8"), (1, 9, "size:11"), (9, 9, "size:11")):
         constraint = ProgramConstraint(prefix=LANGUAGE.prefix(begun), max_statements=most, min_statements=least)
-        head = words(f"family:permutation width:4 depth:{BOUNDS[bucket(begun.depth)]} {size}")[1:]
+        head = words(f"family:permutation width:4 {size} depth:{BOUNDS[bucket(begun.depth)]}")[1:]
         uses = VOCABULARY.ids([f"uses:{gate}" for gate in begun.gates_used])
         state = after(constraint, [*head, *constraint.prefix_registers, *uses, *constraint.prefix_statements])
         assert legal_names(state) == {"after:8"}
@@ -551,7 +658,7 @@ def test_a_count_stands_after_a_prefix_that_ends_where_one_is_due(last: Operatio
 @pytest.mark.parametrize("most", [40, 45, 100])
 def test_barriers_list_eight_qubits_for_each_statement_there_may_be_and_no_more(most: int):
     constraint, budget = ProgramConstraint(max_statements=most), 8 * most
-    wide = "family:random width:20 depth:2 size:45 qreg " + " ".join(f"q{number}" for number in range(20))
+    wide = "family:random width:20 size:45 depth:2 qreg " + " ".join(f"q{number}" for number in range(20))
 
     def barriers(listed: int) -> list[int]:
         """Barriers over so many qubits in all, at most 19 each."""
@@ -571,7 +678,7 @@ def test_barriers_list_eight_qubits_for_each_statement_there_may_be_and_no_more(
 
 def test_a_pair_is_coupled_in_both_directions():
     constraint = ProgramConstraint(qubits=2, coupling=((0, 1),))
-    ids = words("family:bell width:2 depth:2 size:2 qreg q0 q1 uses:cx cx q1 q0 cx q0 q1 <end>")
+    ids = words("family:bell width:2 size:2 depth:2 qreg q0 q1 uses:cx cx q1 q0 cx q0 q1 <end>")
     assert illegal_positions(GRAMMAR, [constraint], [ids]) == [None]
 
 

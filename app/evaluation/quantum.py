@@ -96,7 +96,7 @@ async def evaluate_quantum(
             notes.add_fact("speed", await _speed(sampler, plan, length))
         facts = {
             "kind": "quantum", "model": sampler.model, "count": plan.count, "seeds": list(plan.seeds),
-            "temperature": temperature, "corpus": corpus, "compiled": depth.compiled,
+            "temperature": temperature, "corpus": corpus, "compiled": depth.compiled, "epochs": depth.epochs,
         }  # fmt: skip
         made = comparisons.facts | {"speed": notes.facts["speed"]}
         return {**facts, **quantum_report(plan, notes.records, made), "cpu_s": notes.costs()}

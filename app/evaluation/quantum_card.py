@@ -123,7 +123,7 @@ def quantum_command(report: Mapping[str, Any]) -> str:
     source = "" if "rebuilt" in report["corpus"] else " --source FILE"
     return (
         f"josephson evaluate quantum --count {report['count']} --seeds {len(report['seeds'])}{source} "
-        f"--compiled {report['compiled']} --model {report['model']} --write-card"
+        f"--epochs {report['epochs']} --compiled {report['compiled']} --model {report['model']} --write-card"
     )
 
 

@@ -88,8 +88,8 @@ class _Phase(IntEnum):
 
     FAMILY = 0
     WIDTH = 1
-    DEPTH = 2
-    SIZE = 3
+    SIZE = 2
+    DEPTH = 3
     QREG = 4
     FIRST_QUBIT = 5  # of a register
     LATER_QUBIT = 6  # or what follows a register of qubits
@@ -149,9 +149,9 @@ _REGISTERS = {_C.QREG: _P.FIRST_QUBIT, _C.CREG: _P.FIRST_CLBIT, _C.USES: _P.USES
 #: Which classes may follow in each phase, and the phase after each.
 _FOLLOWING: dict[_Phase, dict[_Class, _Phase]] = {
     _P.FAMILY: {_C.HEAD: _P.WIDTH},
-    _P.WIDTH: {_C.HEAD: _P.DEPTH},
-    _P.DEPTH: {_C.HEAD: _P.SIZE},
-    _P.SIZE: {_C.HEAD: _P.QREG},
+    _P.WIDTH: {_C.HEAD: _P.SIZE},
+    _P.SIZE: {_C.HEAD: _P.DEPTH},
+    _P.DEPTH: {_C.HEAD: _P.QREG},
     _P.QREG: {_C.QREG: _P.FIRST_QUBIT},
     _P.FIRST_QUBIT: {_C.QUBIT: _P.LATER_QUBIT},
     _P.LATER_QUBIT: {_C.QUBIT: _P.LATER_QUBIT, **_REGISTERS},
@@ -185,7 +185,7 @@ class _Fact(IntEnum):
 
     CLASS = 0
     WIDTH = 1  # number of qubits declared
-    LEAST = 2  # fewest statements of a program that has the depth declared
+    MOST = 2  # most statements of a program that has the size declared
     LEFT = 3  # what it adds to the statements that may follow
     OPERATION = 4  # index in OPERATIONS
     QUBIT = 5
@@ -205,7 +205,7 @@ def _facts() -> Tensor:
         (WIDTH_START, DEPTH_START, _Fact.WIDTH), (USES_START, AFTER_START, _Fact.USED),
     ):  # fmt: skip
         table[start:stop, column] = torch.arange(1, stop - start + 1)
-    table[DEPTH_START:SIZE_START, _Fact.LEAST] = torch.tensor(_SMALLEST)
+    table[SIZE_START:QREG, _Fact.MOST] = torch.tensor(BOUNDS)
     table[OPERATION_START:QUBIT_START, _Fact.LEFT] = -1
     table[OPERATION_START:QUBIT_START, _Fact.OPERATION] = torch.arange(len(OPERATIONS))
     table[QUBIT_START:CLBIT_START, _Fact.QUBIT] = torch.arange(MAX_QUBITS)
@@ -242,7 +242,7 @@ class QasmDomainState(TensorState):
     """Row tensors of the automaton.
 
     `done` counts statements that have begun and `left` those that still may; `fewest` must be there in the end, `least`
-    and `most` bound the size that may be declared; `declared` and `clbits` count the bits that registers hold so far;
+    and `most` bound the size that may be declared, `most` also the depth; `declared` and `clbits` count the bits that registers hold so far;
     `used` is the place of the last gate declared, from 1; `is_covered` says that some declared statement can touch any
     qubit; `uses` tells by that and by `used` which gates may be declared next, and, last, whether the body may begin.
 
@@ -408,9 +408,7 @@ class QasmDomainGrammar:
         for bucket, most in enumerate(BOUNDS):
             is_possible = depth <= most and _SMALLEST[bucket] <= constraint.max_statements
             allowed[DEPTH_START + bucket] = is_possible and bucket in wanted
-        least = max(constraint.min_statements, done)
-        state.fewest[0] = max(least, _SMALLEST[wanted[0]])
-        state.least[0] = least
+        state.fewest[0] = state.least[0] = max(constraint.min_statements, done, _SMALLEST[wanted[0]])
         state.left[0], state.spare[0] = constraint.max_statements, _LISTED * constraint.max_statements
         state.most[0], state.grows[0] = constraint.max_statements, int(program is None)
 
@@ -444,6 +442,7 @@ class QasmDomainGrammar:
         # the size, registers, and gates to declare
         mask[:, SIZE_START:QREG] &= self._smallest <= here.most[:, None]
         mask[:, SIZE_START:QREG] &= self._largest >= here.least[:, None]
+        mask[:, DEPTH_START:SIZE_START] &= self._smallest <= here.most[:, None]
         is_complete = here.declared[:, None] == width
         mask[:, QREG : QREG + 1] &= ~is_complete
         mask[:, CREG : CREG + 1] &= is_complete & (clbits < MAX_CLBITS)
@@ -498,13 +497,13 @@ class QasmDomainGrammar:
         every = torch.arange(rows, device=self.device)
         before = here.phase
         facts = self._facts[tokens]
-        token_class, wide, least, left, operation, qubit, used, covers, permits = facts.unbind(1)
+        token_class, wide, most, left, operation, qubit, used, covers, permits = facts.unbind(1)
         phase = self._following[before * _CLASSES + token_class]
 
         # the place among the forced tokens
         given = (here.due[:, 0] != PAD) & (token_class != _C.AFTER)
         leaves_head = (before == _P.USES) & (token_class != _C.USES)
-        steps = (before <= _P.SIZE) | given | leaves_head
+        steps = (before <= _P.DEPTH) | given | leaves_head
         here.place += (steps.long() + leaves_head)[:, None]
         torch.gather(here.forced, 1, here.place, out=here.due)
 
@@ -512,7 +511,8 @@ class QasmDomainGrammar:
         here.width += wide
         width = here.width
         here.left += left
-        here.least[:] = torch.maximum(torch.maximum(here.least, least), wide * here.grows)
+        here.least[:] = torch.maximum(here.least, wide * here.grows)
+        here.most[:] = torch.where(before == _P.SIZE, torch.minimum(here.most, most), here.most)
         here.declared += phase == _P.LATER_QUBIT
         is_clbit = phase == _P.LATER_CLBIT
         here.clbits += is_clbit

@@ -1,6 +1,6 @@
 """The domain language of quantum programs: a head that declares, then `([WHEN] STATEMENT [AFTER])*`.
 
-    <begin> family:F width:N depth:D size:S (qreg q..q)+ (creg c..c)* uses:G.. body <end>
+    <begin> family:F width:N size:S depth:D (qreg q..q)+ (creg c..c)* uses:G.. body <end>
 
 One list, OpenQASM 2 and 3 out. A statement is a gate with its qubits and angles, `measure` with a qubit and a classical
 bit, `reset`, `barrier` over all qubits, or `barrier_on` with some of them. `when:V c` before a gate or reset makes it
@@ -285,7 +285,7 @@ class QasmDomain:
             raise NotExpressible(f"{count} statements, this language writes 1 to {MAX_STATEMENTS}")
         registers = _register_ids(circuit)
         ids = VOCABULARY.ids(["<begin>", f"family:{label}"])
-        ids += [WIDTH_START + circuit.qubit_count - 1, DEPTH_START + bucket(circuit.depth), SIZE_START + bucket(count)]
+        ids += [WIDTH_START + circuit.qubit_count - 1, SIZE_START + bucket(count), DEPTH_START + bucket(circuit.depth)]
         ids += registers
         ids += VOCABULARY.ids([f"uses:{name}" for name in circuit.gates_used])
         for done, op in enumerate(circuit.operations, start=1):
@@ -316,8 +316,8 @@ class QasmDomain:
             raise NotASentence(0, "a sentence begins with <begin>")
         family = FAMILIES[reader.take(FAMILY_START, WIDTH_START, "a family")]
         width = 1 + reader.take(WIDTH_START, DEPTH_START, "a width")
-        reader.take(DEPTH_START, SIZE_START, "a depth")
         reader.take(SIZE_START, QREG, "a size")
+        reader.take(DEPTH_START, SIZE_START, "a depth")
         qubits, clbits = reader.registers()
         if checks_size and sum(qubits) != width:
             raise NotASentence(reader.position, f"{sum(qubits)} qubits in registers, {width} were declared")
@@ -338,13 +338,13 @@ class QasmDomain:
         if constraint.width is None:
             return ids
         ids.append(WIDTH_START + constraint.width - 1)
-        if len(constraint.depth_buckets) > 1:
-            return ids
-        ids.append(DEPTH_START + constraint.depth_buckets[0])
         size = bucket(constraint.max_statements)
         if bucket(constraint.min_statements) < size:
             return ids
-        return [*ids, SIZE_START + size, *(constraint.prefix_registers or (QREG, QUBIT_START))]
+        ids.append(SIZE_START + size)
+        if len(constraint.depth_buckets) > 1:
+            return ids
+        return [*ids, DEPTH_START + constraint.depth_buckets[0], *(constraint.prefix_registers or (QREG, QUBIT_START))]
 
     def grammar(self, device: torch.device) -> QasmDomainGrammar:
         """The grammar with its tables on `device`; made once for each."""

@@ -40,8 +40,9 @@ VERSION = 1
 
 KINDS = ("nmos", "pmos")
 
-#: Corners whose tables stay in memory, about 20 megabytes each.
-MOST_KEPT = 16
+#: Corners whose tables stay in memory, about 20 megabytes each, and whose files stay in the cache, 12 megabytes each:
+#: the last used ones.
+MOST_KEPT, MOST_FILES = 16, 200
 
 #: Capacitances that leave nothing open: ``cdg`` is the charge at the drain over the voltage of the gate. Rows and
 #: columns of the whole matrix sum to zero, so the source's follow.
@@ -117,20 +118,31 @@ class DeviceTableSource:
 
     pool: SimulatorPool | None = None
     folder: Path | None = None
-    _known: dict[tuple[str, str, float], DeviceTables] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[tuple[str, str, float], Future[DeviceTables]] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def tables(self, technology: Technology, process: str, celsius: float) -> DeviceTables:
-        """As `device_tables`; raises Unavailable where there is neither a file nor a pool."""
+        """As `device_tables`; raises Unavailable where there is neither a file nor a pool.
+
+        Who asks for tables that somebody else is having extracted waits for those; for others nobody waits.
+        """
         key = (f"{technology.name} {technology.device_models(process).card_hash}", process, celsius)
         with self._lock:
             found = self._known.pop(key, None)
+            is_mine = found is None
             if found is None:
-                found = device_tables(technology, self.pool, process, celsius, folder=self.folder)
+                found = Future()
             self._known[key] = found
             if len(self._known) > MOST_KEPT:
                 del self._known[next(iter(self._known))]
-            return found
+        if is_mine:
+            try:
+                found.set_result(device_tables(technology, self.pool, process, celsius, folder=self.folder))
+            except BaseException as error:
+                with self._lock:
+                    self._known.pop(key, None)
+                found.set_exception(error)
+        return found.result()
 
 
 def device_tables(
@@ -437,7 +449,9 @@ def _read(path: Path) -> dict[str, Array] | None:
     """The arrays of a file; None where it is not there or damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in _names()}
+            found = {name: stored[name] for name in _names()}
+        path.touch()  # the last used files are kept
+        return found
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
@@ -450,6 +464,14 @@ def _write(path: Path, arrays: Mapping[str, Array]) -> None:
             np.savez(file, allow_pickle=False, **arrays)
             file.close()
             os.replace(file.name, path)
+            _forget_oldest(path.parent)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Not more than `MOST_FILES` are left, the last used ones: callers may name any temperature."""
+    files = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
+    for path in files[:-MOST_FILES]:
+        path.unlink(missing_ok=True)

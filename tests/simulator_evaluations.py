@@ -15,7 +15,7 @@ import torch
 from app.evaluation.simulator_speed import Machine
 from app.neural_simulator.artefact import NeuralSimulator
 from app.neural_simulator.conformal import LEVELS, ConformalIntervals
-from app.neural_simulator.dataset import PreparedSimulations, SimulationGroup
+from app.neural_simulator.dataset import PreparedSimulations
 from app.neural_simulator.inputs import Vocabulary
 from app.neural_simulator.nearest import NearestRows
 from app.neural_simulator.novelty import Experience
@@ -41,7 +41,9 @@ def simulations() -> PreparedSimulations:
     known = prepared_of((MIRROR, AMPLIFIER, UNSEEN, CALIBRATING), ROWS)
     left_out = [group for group in known.groups if group.topology_id != id_of(AMPLIFIER)]
     groups = (*known.groups, *(replace(group, technology="generic45") for group in left_out))
-    return replace(known, groups=groups, profiles={GENERIC180.name: PROFILE, "generic45": replace(PROFILE, name="generic45")})
+    return replace(
+        known, groups=groups, profiles={GENERIC180.name: PROFILE, "generic45": replace(PROFILE, name="generic45")}
+    )
 
 
 @cache
@@ -60,7 +62,6 @@ def split() -> ModelSplit:
 def untrained() -> NeuralSimulator:
     """A model that would have learnt from `simulations`, by `split`; its intervals reach one to four spreads."""
     prepared = simulations()
-    learnt: list[tuple[SimulationGroup, object]] = []
     sides = [split().sides(rows) == TRAINING for rows in prepared.rows()]
     learnt = [(group, mask) for group, mask in zip(prepared.groups, sides, strict=True) if mask.any()]
     rows = [each.take(mask) for each, mask in zip(prepared.rows(), sides, strict=True) if mask.any()]

@@ -220,7 +220,10 @@ def test_time_is_told_for_a_circuit_of_every_testbench(report: dict[str, Any]):
         assert 1e4 <= each["stored_us"] <= 1e5
     mean = speed["mean"]
     assert mean["beside"] == "stored_us"
-    assert mean["ratios"] == {"network": pytest.approx(mean["stored_us"] / mean["network_us"]["4096"], rel=0.01), "with_table": None}  # fmt: skip
+    assert mean["ratios"] == {
+        "network": pytest.approx(mean["stored_us"] / mean["network_us"]["4096"], rel=0.01),
+        "with_table": None,
+    }
 
 
 @pytest.mark.simulator
@@ -244,17 +247,26 @@ def test_a_technology_by_name_is_judged_by_rows_of_its_own(ngspice: WorkerPool, 
     model = untrained()
     topologies = [each for each in known_topologies(simulations(), model.experience) if each.id == id_of(MIRROR)]
     choice = OwnRows(GENERIC180, 3, rows=12, minutes=10, estimated=None)
-    own = simulate_own(choice, topologies, {"current_mirror"}, ngspice, tmp_path, tmp_path / "own", lambda sentence: None)
+    own = simulate_own(
+        choice, topologies, {"current_mirror"}, ngspice, tmp_path, tmp_path / "own", lambda sentence: None
+    )
     assert [len(each) for each in own] == [12]
-    again = simulate_own(choice, topologies, {"current_mirror"}, ngspice, tmp_path, tmp_path / "own", lambda sentence: None)
+    again = simulate_own(
+        choice, topologies, {"current_mirror"}, ngspice, tmp_path, tmp_path / "own", lambda sentence: None
+    )
     np.testing.assert_array_equal(again[0].groups[0].values, own[0].groups[0].values)
     found = evaluate_simulator(model, None, own, replace(PLAN, adapt=(0, 4)), NOWHERE, identity={})
     assert list(found["sets"]) == ["simulated"]
     assert found["sets"]["simulated"]["rows"] == 8
-    assert found["simulations"] == {"file": None, "own": {"rows": 12, "technologies": ["generic180"], "learnt_from": ["generic180"]}}  # fmt: skip
+    assert found["simulations"] == {
+        "file": None,
+        "own": {"rows": 12, "technologies": ["generic180"], "learnt_from": ["generic180"]},
+    }
     assert found["baselines"] is None
     with pytest.raises(CorpusMissing, match="no circuit was simulated in generic180 in 0 minutes; give more --minutes"):
-        simulate_own(replace(choice, minutes=0), topologies, {"current_mirror"}, ngspice, tmp_path, tmp_path / "new", print)
+        simulate_own(
+            replace(choice, minutes=0), topologies, {"current_mirror"}, ngspice, tmp_path, tmp_path / "new", print
+        )
 
 
 def test_only_circuits_that_were_learnt_from_are_simulated_in_a_technology():
@@ -286,7 +298,9 @@ def test_aims_are_those_of_the_report():
     found = aims(told)
     assert [aim["is_reached"] for aim in found] == [True, False, True, False, True, True, False, False, False, False]
     assert found[1]["aim"] == "lowest R2 of a metric there (opamp gain_db)"
-    nothing = aims({"sets": {}, "baselines": None, "speed": {"mean": {"network_us": {"4096": None}, "ratios": {"network": None}}}})  # fmt: skip
+    nothing = aims(
+        {"sets": {}, "baselines": None, "speed": {"mean": {"network_us": {"4096": None}, "ratios": {"network": None}}}}
+    )
     assert [aim["is_reached"] for aim in nothing] == [None] * len(found)
 
 
@@ -295,7 +309,14 @@ def test_the_card_has_every_table_and_the_folder_stays_sealed(report: dict[str, 
     write_card(tmp_path, report)
     verify(tmp_path)
     text = (tmp_path / "card.md").read_text()
-    for heading in ("## Training", "### Aims", "### Unseen sizings", "### Unseen topologies", "### Unseen technology", "### Time"):  # fmt: skip
+    for heading in (
+        "## Training",
+        "### Aims",
+        "### Unseen sizings",
+        "### Unseen topologies",
+        "### Unseen technology",
+        "### Time",
+    ):
         assert f"\n{heading}\n" in text
     assert "`josephson evaluate simulator --prepared FILE --adapt 0,5,25 --baselines nearest" in text
     assert NeuralSimulator.load(tmp_path).card["evaluation"]["sets"] == report["sets"]

@@ -53,7 +53,8 @@ def rows(count: int = 5, elements: int = 6, metrics: int = 3) -> RowTensors:
 
 def told_of(made: SimulatorNetwork, of: CircuitTensors, inputs: RowTensors) -> Told:
     with torch.no_grad():
-        return made(of, inputs)
+        told: Told = made(of, inputs)
+    return told
 
 
 def numbers(told: Told) -> list[Tensor]:

@@ -208,6 +208,6 @@ def test_torch_and_numpy_are_enough_to_train(tmp_path: Path):
     run = TrainingRun(recipe, tmp_path / "work", tmp_path / "model")
     result = train(run, Prepared.load(tmp_path / "corpus.npz"))
     assert result is not None
-    assert result.tokens >= 3_000
+    assert result.done >= 3_000
     assert load_checkpoint(tmp_path / "model").config["training"]["training_circuits"] == 15
     assert train(replace(run, output=tmp_path / "again"), corpus_of()) is not None

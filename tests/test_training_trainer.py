@@ -24,6 +24,7 @@ from app.analog.netlist import Netlist
 from app.errors import InvalidRequest, Unavailable
 from app.inference.checkpoint import INDEX_NAME, load_checkpoint, save_checkpoint
 from app.measures.novelty import TrainingIndex
+from app.nn.decoder import Decoder
 from app.quantum.program import Operation, QuantumProgram
 from app.quantum.qasm import write_qasm2
 from app.tokens.device_lines import VOCABULARY, DeviceLines
@@ -53,7 +54,7 @@ def trainer_in(folder: Path, recipe: Recipe = RECIPE) -> Trainer:
     return Trainer(recipe, STREAM, STREAM.fixed(0), len(VOCABULARY), folder, CPU)
 
 
-def finished(trainer: Trainer) -> tuple[TrainingResult, list[Progress]]:
+def finished(trainer: Trainer) -> tuple[TrainingResult[Decoder], list[Progress]]:
     told: list[Progress] = []
     result = trainer.run(report=told.append)
     assert result is not None
@@ -83,7 +84,7 @@ def test_the_log_holds_what_the_history_holds(tmp_path: Path):
 def test_progress_tells_the_speed_and_what_is_left_at_it():
     at = Progress(done=400, total=1000, loss=1.0, held_out=1.0, seconds=9.0, per_s=30.0)
     assert at.left_s == 20.0
-    assert replace(at, tokens=1100).left_s == 0.0
+    assert replace(at, done=1100).left_s == 0.0
     assert math.isnan(replace(at, per_s=math.nan).left_s)
 
 
@@ -119,9 +120,7 @@ def test_a_run_may_go_on_for_more_tokens_but_not_by_another_recipe_or_corpus(tmp
     ):
         trainer_in(tmp_path, replace(RECIPE, learning_rate=2e-2)).resume()
     other = SentenceStream(EXAMPLES[:5], LANGUAGE.encode, context=256, label_exponent=0.5)
-    with pytest.raises(
-        InvalidRequest, match=r"state\.pt is of another corpus: 12 circuits of [\d.]+ tokens, now 5"
-    ):
+    with pytest.raises(InvalidRequest, match=r"state\.pt is of another corpus: 12 circuits of [\d.]+ tokens, now 5"):
         Trainer(RECIPE, other, [], len(VOCABULARY), tmp_path, CPU).resume()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,7 +35,8 @@ TechnologyName = Annotated[
     str | None, typer.Option("--technology", help="Simulate rows in this technology, and judge it by them.")
 ]
 Rows = Annotated[
-    int | None, typer.Option("--rows", min=2, max=10_000, help="Sizings of each circuit to simulate with --technology; 300.")
+    int | None,
+    typer.Option("--rows", min=2, max=10_000, help="Sizings of each circuit to simulate with --technology; 300."),
 ]
 Minutes = Annotated[
     float | None, typer.Option("--minutes", min=0.0, help="Simulate no further circuit after so long; 10.")
@@ -85,8 +85,6 @@ class _Own:
             for name in told:
                 raise InvalidRequest(f"--{name} is about rows that --technology NAME simulates; give that too")
             return None
-        if self.minutes is not None and math.isnan(self.minutes):
-            raise InvalidRequest("--minutes: nan is no time")
         corners: Sequence[Literal["nominal", "all"]] = ("nominal", "all")
         asked = told.pop("estimates", "nominal")
         if asked not in (*corners, "none"):

@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from app.errors import CorpusMissing, InvalidInput, LimitExceeded
 from app.neural_simulator.arrays import CIRCUIT, DEFINED, ELEMENT_FEATURE_NAMES, RowInputs, Rows, Structure
-from app.neural_simulator.conformal import LEAST_SPREAD, ConformalIntervals, Residuals, calibrated
-from app.neural_simulator.inputs import MOST_TARGET, ShownEstimates
+from app.neural_simulator.conformal import LEAST_SPREAD, ConformalIntervals, Group, Residuals, calibrated
+from app.neural_simulator.inputs import fact_features
 from app.neural_simulator.scales import Scales
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ _SIZES = [
 #: A number that varies less than this over the rows is not looked at; one that varies less than `_LEAST_UNIT` is not
 #: blown up to 1; one this many units from the middle of the rows counts as no farther.
 _ALIKE, _LEAST_UNIT, _FARTHEST = 1e-4, 0.05, 4.0
+
+#: Fewer rows than this are left out fold by fold to see what a correction leaves of them. The errors that come with a
+#: fit know nothing of its choices, for which so few rows decide; of more rows they are as good, and cost nothing.
+_MANY, _FOLDS = 100, 5
 
 #: Rounds of learning which inputs matter, and what an input that seems not to matter keeps.
 _ROUNDS, _KEPT = 2, 0.1
@@ -124,9 +128,11 @@ class Adaptation:
             )
         kept = Scales({structure.testbench: {name: scales.of(structure.testbench, name) for name in structure.metrics}})
         was_told = predicted.spread <= LEAST_SPREAD
-        targets = np.clip(kept.targets(structure, rows.values), -MOST_TARGET, MOST_TARGET)
-        residuals = np.where(was_told, np.nan, targets - predicted.mean)
-        means, left_out = _MeanCorrection.fit(_Seen.of(rows, predicted, kept), residuals)
+        residuals = np.where(was_told, np.nan, kept.targets(structure, rows.values) - predicted.mean)
+        seen = _Seen.of(rows, predicted, kept)
+        means, left_out = _MeanCorrection.fit(seen, residuals)
+        if _FOLDS <= count < _MANY:
+            left_out = _refitted(seen, residuals)
         counted = np.abs(left_out) / predicted.spread
         factors = _shrunken_mean(counted)
         was_asked = ((rows.causes == DEFINED) | (rows.causes == CIRCUIT)) & ~was_told
@@ -254,34 +260,35 @@ class Adaptation:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What a correction may look at: sizes and conditions, then what the network and the table simulator say."""
+    """What a correction may look at: sizes and conditions, what is said of the metrics, then the operating point."""
 
     numbers: Floats  # [n, inputs]
     sizes: int  # so many of the first are sizes and conditions
+    said: int  # so many of those behind them are of metrics, by the network and by the table simulator
 
     @classmethod
     def of(cls, rows: RowInputs, predicted: Predicted, scales: Scales) -> Self:
         """Of these rows."""
-        count, shown = len(rows), ShownEstimates.of(rows, scales)
+        count, estimates = len(rows), scales.targets(rows.structure, rows.estimates)
         sizes = [rows.elements[:, :, _SIZES].reshape(count, -1), np.nan_to_num(rows.conditions)]
-        told = [
-            np.clip(predicted.mean, -MOST_TARGET, MOST_TARGET), shown.targets, shown.features[:, :, DEFINED],
-            shown.facts.reshape(count, -1),
-        ]  # fmt: skip
-        return cls(np.concatenate([*sizes, *told], axis=1, dtype=np.float64), sum(part.shape[1] for part in sizes))
+        said = [predicted.mean, np.nan_to_num(estimates), np.isfinite(estimates)]
+        facts = fact_features(rows.estimated_facts).reshape(count, -1)
+        numbers = np.concatenate([*sizes, *said, facts], axis=1, dtype=np.float64)
+        widths = [sum(part.shape[1] for part in parts) for parts in (sizes, said)]
+        return cls(numbers, *widths)
 
 
 @dataclass(frozen=True, eq=False)
 class _MeanCorrection:
-    """A sum of a constant, of linear terms in d places, and of bumps around k rows; for M metrics, within limits."""
+    """A sum of a constant, of linear terms in d inputs, and of bumps around k rows; for M metrics, within limits."""
 
     chosen: NDArray[np.int64]  # [d], of the inputs
     centre: Floats  # [d]
     unit: Floats  # [d]
     turn: Floats  # [d, d], inputs in units to places
-    rows: Floats  # [k, d], places
+    places: Floats  # [k, d], of the rows
     constant: Floats  # [M]
-    slopes: Floats  # [d, M]
+    slopes: Floats  # [d, M], by inputs in units
     bumps: Floats  # [widths, k, M]
     low: Floats  # [M]
     high: Floats  # [M]
@@ -295,11 +302,17 @@ class _MeanCorrection:
         numbers = seen.numbers[:, chosen]
         centre, unit = numbers.mean(axis=0), np.maximum(numbers.std(axis=0), _LEAST_UNIT)
         inputs = _standard(numbers, centre, unit)
-        turn = _turn(inputs, residuals, int((chosen < seen.sizes).sum()))
-        places = inputs @ turn
-        kernels = _kernels(places)
-        duals = np.zeros((len(kernels), *residuals.shape))
-        left_out = np.full(residuals.shape, np.nan)
+        sizes, others = np.searchsorted(chosen, [seen.sizes, seen.sizes + seen.said])
+        turn = _turn(inputs, residuals, int(sizes))
+        said = np.zeros_like(inputs)
+        said[:, sizes:others] = inputs[:, sizes:others] / np.sqrt(max(others - sizes, 1))
+        places, width = inputs @ turn, np.sqrt(max(len(chosen), 1))
+        # A constant; that and linear terms in what is said; that and linear terms in places; these and bumps.
+        linear = 1 + places @ places.T / width**2
+        kernels = [
+            np.ones_like(linear), 1 + said @ said.T, linear, *(linear + bump for bump in _bumps(places, places))
+        ]  # fmt: skip
+        duals, left_out = np.zeros((len(kernels), *residuals.shape)), np.full(residuals.shape, np.nan)
         low, high = np.zeros(residuals.shape[1]), np.zeros(residuals.shape[1])
         for metric, column in enumerate(residuals.T):
             has_one = np.isfinite(column)
@@ -307,17 +320,28 @@ class _MeanCorrection:
                 among = [kernel[np.ix_(has_one, has_one)] for kernel in kernels]
                 duals[:, has_one, metric], left_out[has_one, metric] = _regressed(among, column[has_one])
                 low[metric], high[metric] = _limits(column[has_one])
-        slopes = places.T @ duals[1:].sum(axis=0) / max(len(chosen), 1)
-        correction = cls(chosen, centre, unit, turn, places, duals.sum(axis=(0, 1)), slopes, duals[2:], low, high)
+        slopes = turn @ places.T @ duals[2:].sum(axis=0) / width**2
+        slopes[sizes:others] += said[:, sizes:others].T @ duals[1] / np.sqrt(max(others - sizes, 1))
+        correction = cls(chosen, centre, unit, turn, places, duals.sum(axis=(0, 1)), slopes, duals[3:], low, high)
         return correction, left_out
 
     def of(self, numbers: Floats) -> Floats:
         """What to add to the means [n, M] of rows with these inputs."""
-        places = _standard(numbers[:, self.chosen], self.centre, self.unit) @ self.turn
-        found = self.constant + places @ self.slopes
-        for bump, duals in zip(_bumps(places, self.rows), self.bumps, strict=True):
+        inputs = _standard(numbers[:, self.chosen], self.centre, self.unit)
+        found = self.constant + inputs @ self.slopes
+        for bump, duals in zip(_bumps(inputs @ self.turn, self.places), self.bumps, strict=True):
             found += bump @ duals
         return np.clip(found, self.low, self.high)
+
+
+def _refitted(seen: _Seen, residuals: Floats) -> Floats:
+    """What corrections leave of rows [n, M] that had no part in them at all, in none of their choices either."""
+    left_out, fold = np.empty_like(residuals), np.arange(len(residuals)) % _FOLDS
+    for number in range(_FOLDS):
+        out = fold == number
+        means, _ = _MeanCorrection.fit(replace(seen, numbers=seen.numbers[~out]), residuals[~out])
+        left_out[out] = residuals[out] - means.of(seen.numbers[out])
+    return left_out
 
 
 def _varying(numbers: Floats) -> NDArray[np.int64]:
@@ -378,13 +402,6 @@ def _outer_products(places: Floats, columns: Floats) -> Floats:
             gradients = (duals[best] @ places + pull @ places - pull.sum(axis=1)[:, None] * places) / width
             products += explained * gradients.T @ gradients / count
     return products
-
-
-def _kernels(places: Floats) -> list[Floats]:
-    """Candidates [n, n]: a constant; that and linear terms; those and bumps of each width."""
-    constant = np.ones((len(places), len(places)))
-    linear = constant + places @ places.T / max(places.shape[1], 1)
-    return [constant, linear, *(linear + bump for bump in _bumps(places, places))]
 
 
 def _bumps(places: Floats, others: Floats) -> Iterator[Floats]:
@@ -460,7 +477,7 @@ def _intervals(structure: Structure, technology: str, counted: Floats) -> Confor
     metrics = [structure.metrics[place] for place in told]
     parts = [Residuals(structure.testbench, technology, tuple(metrics), counted[:, told])] if told else []
     made = calibrated(parts, least=LEAST_RESIDUALS)
-    reaches = {
+    reaches: dict[Group, list[float]] = {
         (structure.testbench, technology, metric): [
             made.reach(structure.testbench, technology, metric, level) for level in made.levels
         ]
@@ -476,7 +493,7 @@ def _logit_offsets(chances: Floats, is_true: Mask, was_asked: Mask) -> Floats:
         middle = (low + high) / 2
         pull = np.where(was_asked, is_true - _moved(chances, middle), 0.0).sum(axis=0) - middle / _LOGIT_SPREAD**2
         low, high = np.where(pull > 0, middle, low), np.where(pull > 0, high, middle)
-    return (low + high) / 2
+    return np.asarray((low + high) / 2)
 
 
 def _moved(chances: Floats, offsets: Floats) -> Floats:

@@ -242,9 +242,10 @@ class QasmDomainState(TensorState):
     """Row tensors of the automaton.
 
     `done` counts statements that have begun and `left` those that still may; `fewest` must be there in the end, `least`
-    and `most` bound the size that may be declared, `most` also the depth; `declared` and `clbits` count the bits that registers hold so far;
-    `used` is the place of the last gate declared, from 1; `is_covered` says that some declared statement can touch any
-    qubit; `uses` tells by that and by `used` which gates may be declared next, and, last, whether the body may begin.
+    and `most` bound the size that may be declared, `most` also the depth; `declared` and `clbits` count the bits that
+    registers hold so far; `used` is the place of the last gate declared, from 1; `is_covered` says that some declared
+    statement can touch any qubit; `uses` tells by that and by `used` which gates may be declared next, and, last,
+    whether the body may begin.
 
     `idle` marks untouched qubits below the width, `idle_count` counts them; `coupled` is the adjacency of the coupling
     map (all ones where there is none, which `is_full` says), `joined` marks qubits that it joins to any, `idle_near` is

@@ -162,8 +162,8 @@ def test_a_summary_counts_every_metric_once():
     told = summary(rows)
     assert told == {
         "metrics": 2, "mean_r2": 0.5, "median_r2": 0.5, "worst_r2": 0.0, "worst": "opamp offset_v",
-        "at_least_0_95": 0.5, "rank_correlation": 0.5, "relative_error": pytest.approx(told["relative_error"]),
-        "coverage": 0.5,
+        "at_least_0_95": 0.5, "rank_correlation": 0.5, "relative_error": 0.2344, "relative_error_p95": 13.16,
+        "coverage": 0.5, "width": 1.5, "auc": None,
     }  # fmt: skip
 
 
@@ -179,6 +179,6 @@ def test_tables_have_a_line_a_metric_and_a_column_a_model():
         "| opamp | `offset_v` | - | -3.000 |",
     ]
     assert summaries_table({"this": summary(right), "none": summary([])})[2:] == [
-        "| this | 1 | 1.000 | 1.000 | 1.000 | opamp output_v | 100 % | 1.000 | 0 % |",
-        "| none | 0 | - | - | - | - | - | - | - |",
+        "| this | 1 | 1.000 | 1.000 | 1.000 | opamp output_v | 100 % | 1.000 | 0 % | 0 % | 100 % | 2.000 | - |",
+        "| none | 0 | - | - | - | - | - | - | - | - | - | - | - |",
     ]

@@ -4,7 +4,7 @@ One to some hundred rows of one circuit on one testbench in one technology tell 
 there. A kernel regression of what is left, on the sizes and on all that the network and the table simulator say of a
 row, corrects the means of other rows of that circuit; other circuits keep their predictions, so nothing is forgotten.
 How much is corrected is decided metric by metric by errors of rows that were left out: where the rows are too few, or
-what is left is noise, next to nothing.
+what is left is noise, next to nothing. Spreads and intervals follow from these errors too.
 
 Reference:
     [rasmussen2006gaussian] §2.2 for the regression and §5.4.2 Eq. (5.12) for its leave-one-out errors,
@@ -57,7 +57,7 @@ _ALIKE, _LEAST_UNIT, _FARTHEST = 1e-4, 0.05, 4.0
 #: fit know nothing of its choices, for which so few rows decide; of more rows they are as good, and cost nothing.
 _MANY, _FOLDS = 100, 5
 
-#: Rounds of learning which inputs matter, and what an input that seems not to matter keeps.
+#: Rounds of learning which inputs matter, and what an input that seems not to matter keeps of its weight.
 _ROUNDS, _KEPT = 2, 0.1
 
 #: Widths of the bumps in root mean squares of the inputs: each is half of the one before it.
@@ -68,14 +68,18 @@ _NOISES = 10.0 ** np.arange(-3.0, 1.6, 0.5)
 
 #: Degrees of freedom of the residuals' distribution: single sizings at which a circuit tips over count little.
 _FREEDOM = 4.0
-_LEAST_TRUST = 0.02
+_LEAST_TRUST = 1e-3
 _DEVIATION = 1.4826  # the standard deviation of a normal distribution over its median absolute one
+
+#: A row counts as no more times noisier than the one in the middle, and no more times less noisy.
+_MOST_NOISE = 5.0
 
 #: How far beyond what was seen a correction may go, in ranges of what was seen.
 _BEYOND = 0.3
 
-#: So many rows of the spread that was told stand beside those that were seen.
-_TOLD_ROWS = 5.0
+#: So many rows that are off by just their spread stand beside those that were seen. Corrected spreads stay above
+#: `LEAST_SPREAD`, which says that a metric was told.
+_TOLD_ROWS, _LEAST_CORRECTED = 5.0, 2 * LEAST_SPREAD
 
 #: Standard deviation of what circuits move the logit of having a value by, and the nearest a chance comes to 0 or 1.
 _LOGIT_SPREAD, _SURE = 1.5, 1e-4
@@ -116,7 +120,7 @@ class Adaptation:
             scales: Those of the network.
 
         Raises:
-            InvalidInput: there are no rows.
+            InvalidInput: there are no rows, or `scales` lack a metric (UnknownName).
             LimitExceeded: there are more than `MOST_ROWS`.
         """
         structure, count = rows.structure, len(rows)
@@ -130,9 +134,11 @@ class Adaptation:
         was_told = predicted.spread <= LEAST_SPREAD
         residuals = np.where(was_told, np.nan, kept.targets(structure, rows.values) - predicted.mean)
         seen = _Seen.of(rows, predicted, kept)
-        means, left_out = _MeanCorrection.fit(seen, residuals)
+        means, left_out = _MeanCorrection.fit(seen, residuals, predicted.spread)
         if _FOLDS <= count < _MANY:
-            left_out = _refitted(seen, residuals)
+            left_out = _refitted(seen, residuals, predicted.spread)
+            strength = _strength(residuals, left_out, predicted.spread)
+            means, left_out = means.times(strength), residuals - strength * (residuals - left_out)
         counted = np.abs(left_out) / predicted.spread
         factors = _shrunken_mean(counted)
         was_asked = ((rows.causes == DEFINED) | (rows.causes == CIRCUIT)) & ~was_told
@@ -150,23 +156,27 @@ class Adaptation:
             _intervals(structure, rows.technology, counted / factors),
         )
 
-    def is_for(self, rows: RowInputs) -> bool:
-        """Whether the rows are of the circuit, testbench and technology that it was learnt on."""
-        structure = rows.structure
-        theirs = (structure.topology_id, structure.testbench, rows.technology, structure.metrics)
-        return theirs == (self.topology_id, self.testbench, self.technology, self.metrics)
+    def is_for(self, topology_id: str, testbench: str, technology: str) -> bool:
+        """Whether it was learnt on this circuit, on this testbench, in this technology."""
+        return (topology_id, testbench, technology) == (self.topology_id, self.testbench, self.technology)
 
     def corrected(self, rows: RowInputs, predicted: Predicted) -> Predicted:
         """What the network predicts of the rows, corrected. Metrics that it was told stay.
 
         Raises:
-            InvalidInput: the rows are of another circuit, testbench or technology.
+            InvalidInput: the rows are of another circuit, testbench or technology, or have other metrics.
         """
-        if not self.is_for(rows):
-            structure = rows.structure
+        structure = rows.structure
+        theirs = (structure.topology_id, structure.testbench, rows.technology)
+        if not self.is_for(*theirs):
             raise InvalidInput(
                 f"the adaptation is for {_named(self.topology_id, self.testbench, self.technology)}, not for "
-                f"{_named(structure.topology_id, structure.testbench, rows.technology)}; adapt to rows of that one"
+                f"{_named(*theirs)}; adapt to rows of that one"
+            )
+        if structure.metrics != self.metrics:
+            raise InvalidInput(
+                f"the adaptation needs predictions of {', '.join(self.metrics)}, in this order; there are those of "
+                f"{', '.join(structure.metrics)}"
             )
         is_open = self._is_open(predicted)
         correction = self.means.of(_Seen.of(rows, predicted, self.scales).numbers)
@@ -175,7 +185,7 @@ class Adaptation:
             predicted,
             mean=np.where(is_open, predicted.mean + correction, predicted.mean),
             spread=np.where(
-                is_open, np.maximum(predicted.spread * self.spread_factors, 2 * LEAST_SPREAD), predicted.spread
+                is_open, np.maximum(predicted.spread * self.spread_factors, _LEAST_CORRECTED), predicted.spread
             ),
             defined=np.where(is_open & ~is_none, _moved(predicted.defined, self.logit_offsets), predicted.defined),
         )
@@ -190,7 +200,7 @@ class Adaptation:
             InvalidInput: a level that intervals are not made for.
 
         Reference:
-            [barber2021predictive] §1.1, the jackknife: it has no guarantee, as the left-out rows took part in choosing
+            [barber2021predictive] §1 on the jackknife: it has no guarantee, as the left-out rows took part in choosing
             the kernel, but is close where no single row decides much.
         """
         reach = self.intervals.reach(self.testbench, self.technology, metric, level)
@@ -294,9 +304,9 @@ class _MeanCorrection:
     high: Floats  # [M]
 
     @classmethod
-    def fit(cls, seen: _Seen, residuals: Floats) -> tuple[Self, Floats]:
-        """The correction for residuals [n, M], NaN where there is none; and what it leaves of each row [n, M] when
-        that row is left out.
+    def fit(cls, seen: _Seen, residuals: Floats, spread: Floats) -> tuple[Self, Floats]:
+        """The correction for residuals [n, M], NaN where there is none, of predictions with these spreads [n, M]; and
+        what it leaves of each row [n, M] when that row is left out.
         """
         chosen = _varying(seen.numbers)
         numbers = seen.numbers[:, chosen]
@@ -314,12 +324,12 @@ class _MeanCorrection:
         ]  # fmt: skip
         duals, left_out = np.zeros((len(kernels), *residuals.shape)), np.full(residuals.shape, np.nan)
         low, high = np.zeros(residuals.shape[1]), np.zeros(residuals.shape[1])
-        for metric, column in enumerate(residuals.T):
-            has_one = np.isfinite(column)
+        for metric, has_one in enumerate(np.isfinite(residuals).T):
             if has_one.any():
-                among = [kernel[np.ix_(has_one, has_one)] for kernel in kernels]
-                duals[:, has_one, metric], left_out[has_one, metric] = _regressed(among, column[has_one])
-                low[metric], high[metric] = _limits(column[has_one])
+                column, among = residuals[has_one, metric], [kernel[np.ix_(has_one, has_one)] for kernel in kernels]
+                noise = _noise(spread[has_one, metric])
+                duals[:, has_one, metric], left_out[has_one, metric] = _regressed(among, column, noise)
+                low[metric], high[metric] = _limits(column)
         slopes = turn @ places.T @ duals[2:].sum(axis=0) / width**2
         slopes[sizes:others] += said[:, sizes:others].T @ duals[1] / np.sqrt(max(others - sizes, 1))
         correction = cls(chosen, centre, unit, turn, places, duals.sum(axis=(0, 1)), slopes, duals[3:], low, high)
@@ -333,13 +343,31 @@ class _MeanCorrection:
             found += bump @ duals
         return np.clip(found, self.low, self.high)
 
+    def times(self, strength: Floats) -> Self:
+        """So much [M] of the correction."""
+        scaled = {name: getattr(self, name) * strength for name in ("constant", "slopes", "bumps", "low", "high")}
+        return replace(self, **scaled)
 
-def _refitted(seen: _Seen, residuals: Floats) -> Floats:
+
+def _strength(residuals: Floats, left_out: Floats, spread: Floats) -> Floats:
+    """How much of the correction [M] would have been best for rows that had no part in it, from none to all of it."""
+    strength = np.ones(residuals.shape[1])
+    for metric, has_one in enumerate(np.isfinite(residuals).T):
+        if has_one.any():
+            wanted, left = residuals[has_one, metric], left_out[has_one, metric]
+            noise = _noise(spread[has_one, metric])
+            trust, correction = _trust(left / noise) / noise, wanted - left
+            square = float((trust * correction**2).sum())
+            strength[metric] = np.clip((trust * correction * wanted).sum() / square, 0.0, 1.0) if square > 0 else 1.0
+    return strength
+
+
+def _refitted(seen: _Seen, residuals: Floats, spread: Floats) -> Floats:
     """What corrections leave of rows [n, M] that had no part in them at all, in none of their choices either."""
     left_out, fold = np.empty_like(residuals), np.arange(len(residuals)) % _FOLDS
     for number in range(_FOLDS):
         out = fold == number
-        means, _ = _MeanCorrection.fit(replace(seen, numbers=seen.numbers[~out]), residuals[~out])
+        means, _ = _MeanCorrection.fit(replace(seen, numbers=seen.numbers[~out]), residuals[~out], spread[~out])
         left_out[out] = residuals[out] - means.of(seen.numbers[out])
     return left_out
 
@@ -413,11 +441,16 @@ def _bumps(places: Floats, others: Floats) -> Iterator[Floats]:
         bump = np.square(np.square(bump))
 
 
-def _regressed(kernels: list[Floats], residuals: Floats) -> tuple[Floats, Floats]:
+def _noise(spread: Floats) -> Floats:
+    """How noisy each row is beside the one in the middle, as far as the network's own spread [n] can be trusted."""
+    return np.asarray(np.clip(spread / np.median(spread), 1 / _MOST_NOISE, _MOST_NOISE))
+
+
+def _regressed(kernels: list[Floats], residuals: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """Dual coefficients [kernel, n] of an average over kernels and noises, and what it leaves of left-out rows [n].
 
     Every candidate, no correction among them, counts by the likelihood of the left-out residuals under it. A second
-    fit trusts rows less that the first one left far off.
+    fit trusts rows less that the first one left far off for their `noise`.
 
     Reference:
         [yao2018stacking] on weights by left-out likelihood ("pseudo-BMA"), [lange1989robust] on weights of rows under
@@ -425,7 +458,7 @@ def _regressed(kernels: list[Floats], residuals: Floats) -> tuple[Floats, Floats
     """
     left = np.zeros_like(residuals)
     for _ in range(2):
-        trust = _trust(left)
+        trust = _trust(left / noise) / noise
         found = [_left_out(kernel, residuals, trust) for kernel in kernels]
         errors = np.stack([each for each, _ in found])
         shares = _shares((trust * errors**2).mean(axis=-1), (trust * residuals**2).mean(), len(residuals))
@@ -443,10 +476,9 @@ def _left_out(kernel: Floats, targets: Floats, trust: Floats) -> tuple[Floats, F
 
 
 def _trust(residuals: Floats) -> Floats:
-    """How much each row counts, at most 1."""
+    """How much each row counts that is as noisy as others, from near 0 to 1."""
     spread = _DEVIATION * np.median(np.abs(residuals)) + LEAST_SPREAD
-    trust = 1 / (_FREEDOM + (residuals / spread) ** 2)
-    return np.asarray(np.maximum(trust / trust.max(), _LEAST_TRUST))
+    return np.asarray(np.maximum(1 / (1 + (residuals / spread) ** 2 / _FREEDOM), _LEAST_TRUST))
 
 
 def _shares(errors: Floats, nothing: float, count: int) -> Floats:
@@ -493,7 +525,7 @@ def _logit_offsets(chances: Floats, is_true: Mask, was_asked: Mask) -> Floats:
         middle = (low + high) / 2
         pull = np.where(was_asked, is_true - _moved(chances, middle), 0.0).sum(axis=0) - middle / _LOGIT_SPREAD**2
         low, high = np.where(pull > 0, middle, low), np.where(pull > 0, high, middle)
-    return np.asarray((low + high) / 2)
+    return np.where(was_asked.any(axis=0), (low + high) / 2, 0.0)
 
 
 def _moved(chances: Floats, offsets: Floats) -> Floats:

@@ -133,6 +133,7 @@ def test_rows_are_those_that_the_workshop_makes(tmp_path: Path) -> None:
 def test_faults_duplicates_and_disorder_leave_every_row_once(tmp_path: Path) -> None:
     rng = random.Random(5)
     former: list[Row] = []
+    failures: Counter[int] = Counter()
 
     async def run(chunk: ChunkSpec, on_rows: OnRows, inner: Executor) -> None:
         rows: list[Row] = []
@@ -142,7 +143,9 @@ def test_faults_duplicates_and_disorder_leave_every_row_once(tmp_path: Path) -> 
 
         await inner.run(chunk, collect)
         rng.shuffle(rows)
-        if rng.random() < 0.3:
+        # No row is among those that fail so often that it would rightly be called poisoned.
+        if rng.random() < 0.3 and all(failures[row["index"]] < 4 for row in rows):
+            failures.update(row["index"] for row in rows)
             await on_rows(rows[: len(rows) // 2])
             raise ConnectionResetError("a replica died")
         await on_rows(rows + rows[:10])

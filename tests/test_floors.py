@@ -18,14 +18,15 @@ APP = REPOSITORY / "app"
 FLOORS = {
     "debian": 0, "errors": 0, "findings": 0, "recipes": 0, "registry": 0, "resources": 0, "split": 0,
     "units": 0,
-    "analog": 1, "bootstrap": 1, "quantum": 1, "statistics": 1,
+    "analog": 1, "bootstrap": 1, "quantum": 1, "specification_words": 1, "statistics": 1,
     "nn": 2, "tokens": 2,
     "inference": 3, "simulators": 3, "sizes": 3, "technologies": 3, "testbenches": 3,
-    "generators": 4, "measures": 4, "neural_simulator": 4, "requests": 4, "table_simulator": 4, "training": 4,
-    "validators": 4,
-    "benchmarks": 5, "evaluation": 5, "hand_over": 5, "jobs": 5, "reward": 5, "simulation_corpus": 5,
+    "generators": 4, "measures": 4, "neural_simulator": 4, "requests": 4, "sizing": 4, "specification": 4,
+    "table_simulator": 4, "training": 4, "validators": 4,
+    "benchmarks": 5, "design": 5, "evaluation": 5, "hand_over": 5, "jobs": 5, "reward": 5, "simulation_corpus": 5,
     "testing": 5, "workshop": 5,
-    "predictions": 5, "simulations": 5, "workshop_local": 5,
+    "circuit_model": 5, "prediction_subject": 5, "predictions": 5, "simulated_rows": 5, "simulations": 5, "sizings": 5,
+    "workshop_local": 5,
     "__main__": 6, "cli": 6, "service": 6, "settings": 6,
 }  # fmt: skip
 
@@ -40,7 +41,7 @@ ROOMS = {
     "starlette": ("app.service",),
     "torch": (
         "app.tokens", "app.nn", "app.inference", "app.generators", "app.measures", "app.training", "app.workshop_local",
-        "app.benchmarks", "app.reward", "app.neural_simulator",
+        "app.benchmarks", "app.reward", "app.neural_simulator", "app.sizing.methods",
     ),
     "pydantic": ("app.requests", "app.service", "app.settings", "app.cli", "app.jobs"),
     "bqskit": ("app.evaluation",),
@@ -49,6 +50,11 @@ ROOMS = {
     "pyarrow": ("app.simulation_corpus",),
     "qiskit_aer": ("app.quantum",),
     "sklearn": ("app.measures",),
+    "botorch": ("app.sizing.methods",),
+    "gpytorch": ("app.sizing.methods",),
+    "linear_operator": ("app.sizing.methods",),
+    "optuna": ("app.sizing.methods",),
+    "cmaes": ("app.sizing.methods",),
 }  # fmt: skip
 
 #: Floor from which a library may be used at all. Pydantic belongs to the request's schema and to the doors.

@@ -1,0 +1,1 @@
+"""Sizes that make a circuit meet a specification, found with as few real simulations as possible."""

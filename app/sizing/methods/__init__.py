@@ -1,0 +1,1 @@
+"""Sizing methods, one module each."""

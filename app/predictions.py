@@ -12,46 +12,43 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.analog.canonical import canonical_hash
+from app.circuit_model import (
+    CircuitLessons,
+    CircuitModel,
+    CircuitReader,
+    Gain,
+    Lesson,
+    adapted_ends,
+    stored_lesson,
+)
 from app.errors import (
     EngineClosed,
     InvalidInput,
-    InvalidRequest,
-    LimitExceeded,
     ModelDamaged,
     NgspiceMissing,
-    NotLearnt,
     UnknownName,
     pointing_at,
 )
 from app.hand_over import HandOver
-from app.neural_simulator.arrays import Estimates, RowInputs, facts_at
+from app.neural_simulator.adaptation import Adaptation
+from app.neural_simulator.arrays import Estimates, RowInputs
 from app.neural_simulator.artefact import NeuralSimulator, Predicted
-from app.neural_simulator.batching import Answered, PredictionQueue, Predictor, QueueShare
-from app.neural_simulator.conformal import ConformalIntervals
-from app.neural_simulator.features import (
-    Sizings,
-    TechnologyProfile,
-    WiredTopology,
-    condition_features,
-    element_features,
-)
+from app.neural_simulator.batching import Answered, PredictionQueue, QueueShare
 from app.neural_simulator.inputs import Known
-from app.neural_simulator.nearest import NearestRows
-from app.neural_simulator.novelty import Experience
-from app.neural_simulator.scales import Scale, Scales
+from app.prediction_subject import Estimator, PredictionSubject, TrainedSimulator, learnt_scales
 from app.requests import NEURAL_SIMULATOR, AnalogPredictRequest, JobRequest, KnownMetrics
 from app.resources import models_path
+from app.simulated_rows import SimulatedRows, simulated_rows_of
+from app.simulation_corpus.benches import cheap_metrics
 from app.simulation_corpus.estimates import bench_estimates
 from app.simulations import (
     KEPT_BENCHES,
@@ -68,9 +65,9 @@ from app.simulators.processes import WorkerPool
 from app.table_simulator.device_tables import DeviceTableSource
 from app.table_simulator.solver import TableSimulator
 from app.technologies._gmid import GmIdTableSource
-from app.testbenches._base import Metric, Testbench, testbenches
+from app.testbenches._base import testbenches
 from app.testbenches._pool import simulation_pool
-from app.testbenches._simulator import Bench
+from app.testbenches._simulator import Bench, SimulationRow
 from app.workshop import Row
 
 log = logging.getLogger(__name__)
@@ -80,14 +77,11 @@ Floats = NDArray[np.float64]
 #: The kind of requests that this module serves.
 KIND = "analog.predict"
 
+#: Simulated rows of a circuit that its predictions are corrected by, at least.
+LEAST_ROWS = 8
+
 #: Sizings of a caller that are made ready together, and how many such blocks wait for the network at once.
 _BLOCK, _AHEAD = 512, 8
-
-#: Devices and bias sources of a circuit at most: what a network takes grows with their square.
-_MOST_ELEMENTS = 200
-
-#: Sizes farther outside of their range than this, as a factor or in ranges of a voltage, are all the same to a network.
-_FAR, _FAR_RANGES = 1e3, 10.0
 
 
 class PredictionSettings(Protocol):
@@ -104,44 +98,6 @@ class PredictionSettings(Protocol):
     @property
     def validator_workers(self) -> int:
         """Processes for ngspice."""
-
-
-class TrainedSimulator(Predictor[Predicted], Protocol):
-    """A trained model: `app.neural_simulator.artefact.NeuralSimulator`."""
-
-    @property
-    def testbenches(self) -> tuple[str, ...]:
-        """Those that it can predict on."""
-
-    @property
-    def scales(self) -> Scales:
-        """Of every metric that it has learnt."""
-
-    @property
-    def intervals(self) -> Mapping[tuple[bool, bool], ConformalIntervals]:
-        """Reaches of its intervals, by whether a row has estimates and whether its circuit was learnt from."""
-
-    @property
-    def experience(self) -> Experience:
-        """What it has learnt from."""
-
-    @property
-    def nearest(self) -> NearestRows:
-        """Simulated rows that it ships with."""
-
-    def ends(self, rows: RowInputs, predicted: Predicted, level: float) -> tuple[Floats, Floats]:
-        """Ends [n, M], in targets, of intervals that hold the truth as often as `level` says."""
-        ...
-
-
-class Estimator(Protocol):
-    """Says of sizings what is known without simulating them: `TableEstimator`."""
-
-    def __call__(
-        self, bench: Bench, vectors: Floats, metrics: Sequence[str], devices: Sequence[str], /
-    ) -> tuple[Estimates, str | None]:
-        """The estimates of n sizings, and a sentence where there are none at all."""
-        ...
 
 
 class TableEstimator:
@@ -181,7 +137,8 @@ def predictions_of(
 ) -> Predictions:
     """Predictions by the model of this machine, which is loaded when it is first asked."""
     folder = (settings.models_dir or models_path()) / NEURAL_SIMULATOR
-    return Predictions(lambda: load_trained(folder), benches, TableEstimator(pool, settings.data_dir), owned)
+    estimate, stored = TableEstimator(pool, settings.data_dir), simulated_rows_of(settings.data_dir)
+    return Predictions(lambda: load_trained(folder), benches, estimate, owned, stored)
 
 
 def load_trained(folder: Path) -> NeuralSimulator:
@@ -198,7 +155,10 @@ def load_trained(folder: Path) -> NeuralSimulator:
 
 
 class Predictions:
-    """Rows of ``analog.predict``; implements `workshop.RowMaker`. `owned` is a pool that `aclose` closes."""
+    """Rows of ``analog.predict``; implements `workshop.RowMaker`. `owned` is a pool that `aclose` closes.
+
+    `simulated` is what ngspice found on this installation: predictions of circuits that it has rows of follow these.
+    """
 
     def __init__(
         self,
@@ -206,7 +166,9 @@ class Predictions:
         benches: PreparedBenches,
         estimate: Estimator,
         owned: WorkerPool | None = None,
+        simulated: SimulatedRows | None = None,
     ) -> None:
+        self.simulated = simulated
         self._load = load
         self._benches = benches
         self._estimate = estimate
@@ -214,8 +176,14 @@ class Predictions:
         self._loading = threading.Lock()
         self._loaded: tuple[TrainedSimulator, PredictionQueue[Predicted]] | None = None
         self._is_closed = False
-        self._subjects: Kept[_Subject] = Kept(KEPT_BENCHES)
+        self._subjects: Kept[PredictionSubject] = Kept(KEPT_BENCHES)
         self._notes: Kept[str | None] = Kept(KEPT_BENCHES)
+        self._adaptations: Kept[Adaptation | None] = Kept(KEPT_BENCHES)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory; it is loaded when it is first asked."""
+        return self._loaded is not None
 
     def prepare(self, kind: str, request: JobRequest) -> AnalogPredictRequest:
         """The request with its corner spelt out and, where sizings are drawn, its seed.
@@ -246,6 +214,7 @@ class Predictions:
         request = with_corner(_prediction(kind, request))
         subject = self._subject(request)
         note = self._physics_note(request, subject)
+        adaptation = self._adaptation(request, subject, has_physics=request.physics and note is None)
         return {
             **describe_bench(subject.bench, subject.shown(request.metrics).values()),
             "model": NEURAL_SIMULATOR,
@@ -253,6 +222,7 @@ class Predictions:
             "topology_known": subject.is_known,
             "physics": request.physics and note is None,
             **({} if note is None else {"physics_note": note}),
+            **({} if adaptation is None else {"adaptation": {"rows": adaptation.rows}}),
             "seed": request.seed,
         }
 
@@ -272,6 +242,73 @@ class Predictions:
         finally:
             rows.close()
             share.stop()
+
+    def circuit_models(
+        self, benches: Sequence[Bench], *, physics: bool = True, from_store: bool = True
+    ) -> tuple[CircuitModel, ...]:
+        """The neural simulator for one circuit on benches that differ in corner or settings: what one of the models
+        learns of the circuit, all know.
+
+        Args:
+            benches: One or more, prepared with any metrics; all that were learnt are predicted.
+            physics: Whether the table simulator is asked first, where it can say anything of the circuit.
+            from_store: Whether the models begin with what was simulated of the circuit on this installation.
+
+        Raises:
+            NotLearnt: the model has not learnt the testbench.
+            LimitExceeded: the circuit is too large for the network.
+            Unavailable: there is no model, or the technology's cards are not on this machine.
+        """
+        trained, _ = self._model()
+        readers = [self._reader(bench, physics=physics) for bench in benches]
+        lessons = CircuitLessons(trained.scales, self._stored_lesson(benches, physics=physics) if from_store else None)
+        return tuple(CircuitModel(reader, lessons) for reader in readers)
+
+    def circuit_model(self, bench: Bench, *, physics: bool = True, from_store: bool = True) -> CircuitModel:
+        """The neural simulator for one bench; see `circuit_models`."""
+        (model,) = self.circuit_models([bench], physics=physics, from_store=from_store)
+        return model
+
+    def _reader(self, bench: Bench, *, physics: bool) -> CircuitReader:
+        """What the network says of a bench, of all that it has learnt.
+
+        Sweeps and noise are estimated for metrics that the bench measures alone: they cost most, and the others' tell
+        the network little.
+        """  # fmt: skip
+        trained, queue = self._model()
+        whole = replace(bench, metrics=bench.testbench.metrics, with_facts=True)
+        estimated = {*cheap_metrics(whole, "ac"), *(metric.name for metric in bench.metrics)}
+        whole = replace(whole, metrics=tuple(metric for metric in whole.metrics if metric.name in estimated))
+        subject = PredictionSubject.of(trained, whole, self._benches.gmid)
+
+        def predict(inputs: RowInputs, known: Known | None) -> Predicted:
+            return queue.submit(inputs, known).result().prediction
+
+        return CircuitReader(subject, predict, self._estimate if physics else None)
+
+    def _stored_lesson(self, benches: Sequence[Bench], *, physics: bool, known: Iterable[str] = ()) -> Lesson | None:
+        """What there is to learn of a circuit from what was simulated on this installation."""
+        if self.simulated is None:
+            return None
+        return stored_lesson(lambda bench: self._reader(bench, physics=physics), benches, self.simulated, known)
+
+    def adapt(self, request: AnalogPredictRequest, simulated: Sequence[SimulationRow]) -> tuple[Gain, ...]:
+        """Rows of the request's bench are kept; what its predictions gain by all that is kept of its circuit.
+
+        Raises:
+            InvalidInput: there is nothing to learn from; and as `prepare`.
+            Unavailable: as `prepare`.
+        """
+        settled = self.prepare(KIND, request)
+        subject = self._subject(settled)
+        if self.simulated is not None:
+            self.simulated.add(subject.bench, simulated)
+        has_physics = settled.physics and self._physics_note(settled, subject) is None
+        lesson = self._stored_lesson([subject.bench], physics=has_physics)
+        gains = () if lesson is None else lesson.gains(subject.trained.scales)
+        if not gains:
+            raise InvalidInput("no row has a metric that the model has learnt; give rows of a simulation")
+        return gains
 
     async def aclose(self) -> None:
         """Nothing more is predicted, and workers that are this object's own are gone."""
@@ -294,6 +331,7 @@ class Predictions:
             request = with_corner(request)
             subject = self._subject(request)
             has_physics = request.physics and self._physics_note(request, subject) is None
+            adaptation = self._adaptation(request, subject, has_physics=has_physics)
             waiting: deque[_Block] = deque()
             for start in range(0, len(indices), _BLOCK):
                 if rows.is_closed:
@@ -301,9 +339,9 @@ class Predictions:
                 chosen = indices[start : start + _BLOCK]
                 waiting.append(self._ask(subject, request, chosen, share, has_physics=has_physics))
                 if len(waiting) == _AHEAD:
-                    _hand_over(subject, request, waiting.popleft(), rows)
+                    _hand_over(subject, request, adaptation, waiting.popleft(), rows)
             while waiting:
-                _hand_over(subject, request, waiting.popleft(), rows)
+                _hand_over(subject, request, adaptation, waiting.popleft(), rows)
             rows.put(None)
         except CancelledError:
             return  # nobody waits for the rows
@@ -312,7 +350,7 @@ class Predictions:
 
     def _ask(
         self,
-        subject: _Subject,
+        subject: PredictionSubject,
         request: AnalogPredictRequest,
         indices: Sequence[int],
         share: QueueShare[Predicted],
@@ -334,6 +372,26 @@ class Predictions:
         answer = share.submit(inputs, None if known is None else subject.known(known))
         return _Block(indices, vectors, inputs, known, physics_s, answer)
 
+    def _adaptation(
+        self, request: AnalogPredictRequest, subject: PredictionSubject, *, has_physics: bool
+    ) -> Adaptation | None:
+        """What the circuit's own simulations say of predictions that know what the request knows; None where there are
+        too few, or where sizings know different metrics.
+        """
+        names = _known_names(request)
+        if self.simulated is None or names is None or not request.adapt:
+            return None
+        revision = self.simulated.revision(subject.bench)
+        if not revision:
+            return None
+
+        def fit() -> Adaptation | None:
+            lesson = self._stored_lesson([subject.bench], physics=has_physics, known=names)
+            is_enough = lesson is not None and len(lesson) >= LEAST_ROWS
+            return lesson.adaptation(subject.trained.scales) if lesson is not None and is_enough else None
+
+        return self._adaptations.get(f"{_key(request)} {has_physics} {sorted(names)} {revision}", fit)
+
     def _model(self) -> tuple[TrainedSimulator, PredictionQueue[Predicted]]:
         """The trained model with its queue; raises Unavailable where there is none."""
         with self._loading:
@@ -344,22 +402,17 @@ class Predictions:
                 self._loaded = trained, PredictionQueue(trained)
             return self._loaded
 
-    def _subject(self, request: AnalogPredictRequest) -> _Subject:
+    def _subject(self, request: AnalogPredictRequest) -> PredictionSubject:
         """What the request is about, its corner being spelt out; raises as `prepare`."""
         return self._subjects.get(_key(request), lambda: self._make_subject(_of_every_metric(request)))
 
-    def _make_subject(self, request: AnalogPredictRequest) -> _Subject:
+    def _make_subject(self, request: AnalogPredictRequest) -> PredictionSubject:
         trained, _ = self._model()
         with pointing_at("/testbench"):
-            testbench = testbenches[request.testbench]
-            scales = _learnt_scales(trained, testbench)
-        bench = self._benches.get(request, with_facts=True)
-        with pointing_at("/netlist"):
-            wired = _wired(bench, tuple(scales))
-        profile = TechnologyProfile.of([self._benches.gmid.tables(bench.technology, bench.corner.process)])
-        return _Subject(trained, bench, wired, profile, scales)
+            learnt_scales(trained, testbenches[request.testbench])
+        return PredictionSubject.of(trained, self._benches.get(request, with_facts=True), self._benches.gmid)
 
-    def _physics_note(self, request: AnalogPredictRequest, subject: _Subject) -> str | None:
+    def _physics_note(self, request: AnalogPredictRequest, subject: PredictionSubject) -> str | None:
         """Why there are no estimates though they were asked for, a sentence; found out at the starting point."""
         if not request.physics:
             return None
@@ -367,146 +420,6 @@ class Predictions:
         return self._notes.get(
             _key(request), lambda: self._estimate(subject.bench, start, subject.metrics, subject.devices)[1]
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Subject:
-    """A circuit on a testbench in a technology and corner, ready to be predicted. M metrics: those that were learnt."""
-
-    trained: TrainedSimulator
-    bench: Bench
-    wired: WiredTopology
-    profile: TechnologyProfile
-    scales: Mapping[str, Scale]
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics, cheap to costly."""
-        return self.wired.structure.metrics
-
-    @cached_property
-    def devices(self) -> tuple[str, ...]:
-        """The MOS, whose operating points are estimated."""
-        return tuple(device.name for device in self.bench.topology.devices if device.kind_of.is_mos)
-
-    @cached_property
-    def is_known(self) -> bool:
-        """Whether this topology was learnt from, on this testbench in this technology."""
-        structure, technology = self.wired.structure, self.bench.technology.name
-        knows = self.trained.experience.knows(structure.topology_id, structure.testbench, technology)
-        return knows and self.is_wired_as_named
-
-    @cached_property
-    def is_wired_as_named(self) -> bool:
-        """Whether the ports play the roles that their names say, as they do in all that was learnt from."""
-        try:
-            return self.bench.testbench.wire(self.bench.topology) == self.bench.wiring
-        except InvalidInput:  # the names alone do not say
-            return False
-
-    @cached_property
-    def reach(self) -> tuple[Floats, Floats]:
-        """Lowest and highest value of every variable that the network tells apart from those beyond [V]."""
-        variables = self.bench.space.variables
-        low, high = (np.array([getattr(each, end) for each in variables]) for end in ("low", "high"))
-        is_log = np.array([variable.is_log for variable in variables], dtype=np.bool_)
-        far = _FAR_RANGES * (high - low)
-        return np.where(is_log, low / _FAR, low - far), np.where(is_log, high * _FAR, high + far)
-
-    def shown(self, names: Sequence[str] | None) -> dict[int, Metric]:
-        """The metrics of these names, or all, by their place; UnknownName, or NotLearnt for one that was not learnt."""
-        wanted = self.bench.testbench.wanted(names)
-        for metric in wanted if names is not None else ():
-            self._check_learnt(metric.name, "/metrics")
-        return {self.metrics.index(metric.name): metric for metric in wanted if metric.name in self.scales}
-
-    def check_known(self, known: KnownMetrics, pointer: str) -> None:
-        """The metrics can be known to have these values.
-
-        Raises:
-            UnknownName: the testbench has no such metric, or NotLearnt: the model has not learnt it.
-            InvalidRequest: a value that the metric's definition rules out.
-        """
-        testbench = self.bench.testbench
-        for name, value in known.items():
-            place = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
-            if name not in testbench.metric_of:
-                raise UnknownName(f"metric of testbench {testbench.name}", name, testbench.metric_of, pointer=place)
-            self._check_learnt(name, place)
-            scale = self.scales[name]
-            if value is not None and not scale.least <= value <= scale.most:
-                side, limit = ("below", scale.least) if value < scale.least else ("above", scale.most)
-                unit = "" if scale.unit == "1" else f" {scale.unit}"
-                raise InvalidRequest(
-                    f"known {name} is {value:g}{unit}, it is never {side} {limit:g}{unit}", pointer=place
-                )
-
-    def inputs(self, vectors: Floats, estimates: Estimates | None) -> RowInputs:
-        """What the network sees of vectors [n, V]."""
-        structure, sizings = self.wired.structure, Sizings.of_bench(self.bench, vectors)
-        told = estimates or Estimates.nothing(len(vectors), len(self.metrics), len(self.devices))
-        return RowInputs(
-            structure=structure,
-            technology=self.bench.technology.name,
-            elements=element_features(self.wired, self.profile, sizings),
-            conditions=condition_features(structure, self.profile, sizings),
-            estimates=told.values,
-            estimate_causes=told.causes,
-            estimated_facts=facts_at(structure.names, self.devices, told.facts),
-        )
-
-    def known(self, maps: Sequence[KnownMetrics]) -> Known:
-        """What is known of n sizings, as arrays."""
-        shape = (len(maps), len(self.metrics))
-        found = Known(np.full(shape, np.nan), np.zeros(shape, dtype=np.bool_))
-        for row, known in enumerate(maps):
-            for name, value in known.items():
-                place = self.metrics.index(name)
-                found.has_none[row, place] = value is None
-                found.values[row, place] = np.nan if value is None else value
-        return found
-
-    def reasons(self, vectors: Floats, distances: Floats) -> list[list[str]]:
-        """In what each of n sizings is unlike what was learnt from, sentences; none where it is like it."""
-        bench = self.bench
-        sizings = Sizings.of_bench(bench, vectors)
-        found = self.trained.experience.reasons(self.wired, bench.technology.name, sizings)
-        common = [] if self.is_wired_as_named else ["its ports play other roles than in what was learnt from"]
-        common += [] if bench.floating is None else [bench.floating]
-        for reasons, vector, distance in zip(found, vectors.tolist(), distances.tolist(), strict=True):
-            reasons += [*common, *self._out_of_range(vector)]
-            if distance > 1 and not reasons:
-                reasons.append("the sizes lie within what was learnt from, but not together as they are here")
-        return found
-
-    def _out_of_range(self, vector: Sequence[float]) -> list[str]:
-        """A sentence where sizes are none that the technology makes."""
-        outside = [
-            (variable, value)
-            for variable, value in zip(self.bench.space.variables, vector, strict=True)
-            if not variable.allows(value)
-        ]
-        if not outside:
-            return []
-        variable, value = outside[0]
-        more = f", and {len(outside) - 1} more are outside" if len(outside) > 1 else ""
-        ends = f"{variable.low:g} to {variable.shown(variable.high)}"
-        return [f"{variable.name} is {variable.shown(value)}, {self.bench.technology.name} has {ends}{more}"]
-
-    def nearest(self, vectors: Floats, count: int) -> list[list[dict[str, Any]]]:
-        """The simulated rows that are nearest to each of n sizings, at most so many; none where ports are exchanged."""
-        if not count or not self.is_wired_as_named:
-            return [[] for _ in vectors]
-        bench, corner = self.bench, self.bench.corner
-        found = self.trained.nearest.find(
-            bench.topology, bench.testbench.name, bench.technology.name,
-            [variable.name for variable in bench.space.variables], vectors, corner.supply_v, corner.celsius, count,
-        )  # fmt: skip
-        return [[near.as_json() for near in rows] for rows in found]
-
-    def _check_learnt(self, name: str, pointer: str) -> None:
-        if name not in self.scales:
-            raise NotLearnt(f"metric of testbench {self.bench.testbench.name}", name, self.scales, pointer=pointer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -521,16 +434,22 @@ class _Block:
     answer: Future[Answered[Predicted]]
 
 
-def _hand_over(subject: _Subject, request: AnalogPredictRequest, block: _Block, rows: HandOver) -> None:
-    for row in _rows(subject, request, block):
+def _hand_over(
+    subject: PredictionSubject, request: AnalogPredictRequest, adaptation: Adaptation | None, block: _Block,
+    rows: HandOver,
+) -> None:  # fmt: skip
+    for row in _rows(subject, request, adaptation, block):
         rows.put(row)
 
 
-def _rows(subject: _Subject, request: AnalogPredictRequest, block: _Block) -> Iterator[Row]:
+def _rows(
+    subject: PredictionSubject, request: AnalogPredictRequest, adaptation: Adaptation | None, block: _Block
+) -> Iterator[Row]:
     """The rows of a block, once the network has answered; raises what it raised."""
     answered = block.answer.result()
-    predicted, structure, trained = answered.prediction, subject.wired.structure, subject.trained
-    ends = trained.scales.intervals(structure, *trained.ends(block.inputs, predicted, request.level))
+    structure, trained = subject.wired.structure, subject.trained
+    predicted, *ends_ = adapted_ends(trained, adaptation, block.inputs, answered.prediction, request.level)
+    ends = trained.scales.intervals(structure, *ends_)
     values = trained.scales.values(structure, predicted.mean)
     told = np.stack([values, *ends, predicted.defined], axis=-1).tolist()
     numbers = np.concatenate([predicted.mean, predicted.spread, predicted.defined, predicted.distance[:, None]], axis=1)
@@ -581,30 +500,18 @@ def _rounded(number: float) -> float | None:
     return float(f"{number:.6g}") if math.isfinite(number) else None
 
 
-def _learnt_scales(trained: TrainedSimulator, testbench: Testbench) -> dict[str, Scale]:
-    """The scales of the metrics that were learnt, cheap to costly; NotLearnt where none was."""
-    known = trained.scales.metrics(testbench.name)
-    learnt = [name for name in testbench.metric_of if name in known]
-    if testbench.name not in trained.testbenches or not learnt:
-        raise NotLearnt("testbench", testbench.name, trained.testbenches)
-    return {name: trained.scales.of(testbench.name, name) for name in learnt}
-
-
-def _wired(bench: Bench, metrics: tuple[str, ...]) -> WiredTopology:
-    """The circuit of a bench with these metrics; LimitExceeded where it is too large for the network."""
-    elements = len(bench.topology.devices) + sum(variable.port is not None for variable in bench.space.variables)
-    if elements > _MOST_ELEMENTS:
-        raise LimitExceeded("the number of devices and bias sources", elements, _MOST_ELEMENTS, hint="simulate instead")
-    wired = WiredTopology.of_bench(bench, canonical_hash(bench.topology))
-    return replace(wired, structure=replace(wired.structure, metrics=metrics))
-
-
 def _known_maps(request: AnalogPredictRequest) -> Iterator[tuple[str, KnownMetrics]]:
     """What the request says to be known, with JSON pointers."""
     if isinstance(request.known, tuple):
         yield from ((f"/known/{number}", known) for number, known in enumerate(request.known))
     elif request.known is not None:
         yield "/known", request.known
+
+
+def _known_names(request: AnalogPredictRequest) -> frozenset[str] | None:
+    """The metrics that the request says to be known, None where they are others from sizing to sizing."""
+    names = {frozenset(known) for _, known in _known_maps(request)} or {frozenset[str]()}
+    return names.pop() if len(names) == 1 else None
 
 
 def _of_every_metric(request: AnalogPredictRequest) -> AnalogPredictRequest:

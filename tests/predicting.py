@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.analog.spice import write_spice
+from app.circuit_model import CircuitModel
 from app.neural_simulator.arrays import NOT_RUN, Estimates, RowInputs
 from app.neural_simulator.artefact import Predicted
 from app.neural_simulator.conformal import LEVELS, ConformalIntervals
@@ -18,12 +19,15 @@ from app.neural_simulator.inputs import Known
 from app.neural_simulator.nearest import NearestRows
 from app.neural_simulator.novelty import Experience
 from app.neural_simulator.scales import Scales, fit_scales
-from app.predictions import Estimator, Predictions
+from app.prediction_subject import Estimator
+from app.predictions import Predictions
 from app.requests import AnalogPredictRequest, JobRequest
+from app.simulated_rows import SimulatedRows
 from app.simulations import PreparedBenches
+from app.sizes.draws import draw
 from app.technologies._base import Technology
 from app.technologies._gmid import GmIdTables
-from app.testbenches._simulator import Bench
+from app.testbenches._simulator import Bench, SimulationRow
 from app.workshop import Row
 from tests.analytic_transistors import analytic_tables
 from tests.bench_rows import archetype
@@ -117,10 +121,44 @@ def no_estimates(
     return Estimates.nothing(len(vectors), len(metrics), len(devices)), "there are no tables"
 
 
-def predictions(network: FormulaNetwork | None = None, estimate: Estimator = no_estimates) -> Predictions:
+def predictions(
+    network: FormulaNetwork | None = None, estimate: Estimator = no_estimates, simulated: SimulatedRows | None = None
+) -> Predictions:
     """Predictions by the formula."""
     found = FormulaNetwork() if network is None else network
-    return Predictions(lambda: found, PreparedBenches(AnalyticGmId()), estimate)
+    return Predictions(lambda: found, PreparedBenches(AnalyticGmId()), estimate, simulated=simulated)
+
+
+def row_of(bench: Bench, vector: Floats, metrics: Mapping[str, float | None], **more: Any) -> SimulationRow:
+    """What `BenchSimulator.run` would say of a sizing; a metric that is None is one that the circuit does not have."""
+    undefined = {name: {"cause": "circuit", "reason": "so"} for name, value in metrics.items() if value is None}
+    return {
+        "index": 0, "status": "ok", "sizes": bench.space.as_sizing(vector.tolist()), "metrics": dict(metrics),
+        "undefined": undefined, "relaxed": False, "derived": {}, "timings": {"simulate_s": 0.01}, **more,
+    }  # fmt: skip
+
+
+def simulated_rows(model: CircuitModel, vectors: Floats, *, off: float = 1.0) -> list[SimulationRow]:
+    """Rows of a circuit that is unlike the formula in every metric that likely has a value: by a constant and by what
+    the first size says, in targets, `off` times.
+    """
+    bench, scales = model.bench, model.subject.trained.scales
+    told = model.predict(vectors)
+    apart = off * (0.4 + 0.2 * np.log10(vectors[:, 0] / bench.space.start[0]))
+    rows = []
+    for place, vector in enumerate(vectors):
+        metrics = {}
+        for column, name in enumerate(told.metrics[:-1]):
+            scale = scales.of(bench.testbench.name, name)
+            target = scale.target(told.value[place, column : column + 1]) + apart[place]
+            metrics[name] = float(scale.value(target)[0])
+        rows.append(row_of(bench, vector, {**metrics, told.metrics[-1]: None}))
+    return rows
+
+
+def drawn(bench: Bench, count: int, seed: int = 1) -> Floats:
+    """Sizings [count, V] from the whole range."""
+    return np.array([draw(bench.space, bench.space.start, "log_uniform", seed, index) for index in range(count)])
 
 
 class PredictingWorkshop(NamedWorkshop):

@@ -104,14 +104,14 @@ def test_what_is_asked_reaches_the_request(netlist: str, tmp_path: Path):
     fields = predict_request(
         **common, technology="generic45", corner="ss,0.9,-40", sizings=str(lines), metric=["settling_time_s"],
         setting=["load_f=2p"], port=["output=VOUT1"], known=["gain_db", "ugf_hz", "power_w=1m"], level=0.5, nearest=3,
-        physics=False,
+        physics=False, adapt=False,
     )  # fmt: skip
     assert fields == {
         "netlist": MILLER, "testbench": "opamp", "technology": "generic45",
         "corner": {"process": "ss", "supply_v": 0.9, "celsius": -40.0},
         "sizings": [{"w_m1": 1e-5}, {}, {}], "metrics": ["settling_time_s"], "settings": {"load_f": 2e-12},
         "ports": {"output": "VOUT1"}, "level": 0.5, "nearest": 3, "physics": False,
-        "known": [
+        "adapt": False, "known": [
             {"power_w": 1e-3, "gain_db": 50.0, "ugf_hz": 1e6}, {"power_w": 1e-3, "gain_db": -3.0, "ugf_hz": None},
             {"power_w": 1e-3, "gain_db": 1.0},
         ],

@@ -30,6 +30,7 @@ from app.neural_simulator.inputs import Known
 from app.neural_simulator.scales import Scales
 from app.predictions import Predictions, load_trained
 from app.requests import MAX_JOB_COUNT, NEURAL_SIMULATOR, AnalogGenerateRequest, AnalogPredictRequest
+from app.simulated_rows import SimulatedRows
 from app.simulation_corpus.estimates import bench_estimates
 from app.simulations import PreparedBenches
 from app.table_simulator.solver import TableSimulator
@@ -38,7 +39,17 @@ from app.testbenches._simulator import Bench
 from app.workshop import Row
 from tests.bench_workshop import PAIR
 from tests.ekv_transistors import EkvTables
-from tests.predicting import LDO, MILLER, STRONGARM, AnalyticGmId, FormulaNetwork, no_estimates, predictions
+from tests.predicting import (
+    LDO,
+    MILLER,
+    STRONGARM,
+    AnalyticGmId,
+    FormulaNetwork,
+    no_estimates,
+    predictions,
+    simulated_rows,
+)
+from tests.predicting import drawn as sizings_of
 
 Result = TypeVar("Result")
 
@@ -347,6 +358,97 @@ def test_whether_there_are_estimates_is_found_out_once(network: FormulaNetwork):
         rows_of(made, drawn(5))
     made.close()
     assert asked_for == [1]
+
+
+# --- what was simulated here ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SimulatedRows:
+    return SimulatedRows(tmp_path)
+
+
+@pytest.fixture
+def following(network: FormulaNetwork, store: SimulatedRows) -> Iterator[Predictions]:
+    found = predictions(network, simulated=store)
+    yield found
+    found.close()
+
+
+def simulate(made: Predictions, count: int, seed: int = 1) -> None:
+    """So many sizings of the Miller amplifier were simulated."""
+    bench = made._subject(made.prepare(KIND, asked())).bench
+    model = made.circuit_model(bench, from_store=False)
+    assert made.simulated is not None
+    made.simulated.add(bench, simulated_rows(model, sizings_of(bench, count, seed)))
+
+
+def gains_of(made: Predictions, request: AnalogPredictRequest) -> list[float]:
+    return [row["metrics"]["gain_db"]["value"] for row in rows_of(made, request)]
+
+
+def test_predictions_follow_what_was_simulated_of_the_circuit(following: Predictions, made: Predictions):
+    bench = made._subject(made.prepare(KIND, asked())).bench
+    unseen = simulated_rows(made.circuit_model(bench), sizings_of(bench, 20, seed=2))
+    simulate(following, 30)
+    request = asked(sizings=[row["sizes"] for row in unseen])
+    truth = np.array([row["metrics"]["gain_db"] for row in unseen])
+    adapted, plain = (
+        np.array(gains_of(following, each)) for each in (request, request.model_copy(update={"adapt": False}))
+    )
+    assert np.median(abs(adapted - truth)) < np.median(abs(plain - truth)) / 3
+    assert plain.tolist() == gains_of(made, request)
+    heading = following.heading(KIND, following.prepare(KIND, request))
+    assert heading["adaptation"] == {"rows": 30}
+    assert "adaptation" not in following.heading(KIND, following.prepare(KIND, asked(adapt=False)))
+    (row, *_) = rows_of(following, request)
+    told = row["metrics"]["gain_db"]
+    assert told["low"] < told["value"] < told["high"]
+
+
+def test_intervals_of_what_was_simulated_follow_its_own_errors(following: Predictions):
+    simulate(following, 40)
+    (adapted,), (plain,) = (rows_of(following, asked(adapt=adapt)) for adapt in (True, False))
+    widths = [each["metrics"]["gain_db"]["high"] - each["metrics"]["gain_db"]["low"] for each in (adapted, plain)]
+    assert widths[0] < widths[1]
+
+
+def test_a_few_simulations_are_too_few_to_follow_and_more_are_followed_at_once(following: Predictions):
+    simulate(following, 7)
+    assert "adaptation" not in following.heading(KIND, following.prepare(KIND, asked()))
+    before = gains_of(following, asked())
+    simulate(following, 5, seed=3)
+    assert following.heading(KIND, following.prepare(KIND, asked()))["adaptation"] == {"rows": 12}
+    assert gains_of(following, asked()) != before
+
+
+def test_other_circuits_and_testbenches_keep_their_predictions(following: Predictions, made: Predictions):
+    simulate(following, 12)
+    for request in (asked(netlist=PAIR), asked(netlist=LDO, testbench="ldo"), asked(ports={"output": "IB1"})):
+        assert timeless(rows_of(following, request)) == timeless(rows_of(made, request))
+
+
+def test_what_is_known_beside_what_was_simulated_stays_known(following: Predictions):
+    simulate(following, 20)
+    request = asked(known={"gain_db": 61.25})
+    assert following.heading(KIND, following.prepare(KIND, request))["adaptation"] == {"rows": 20}
+    (told,), (plain,) = (rows_of(following, each) for each in (request, request.model_copy(update={"adapt": False})))
+    assert told["metrics"]["gain_db"] == {"value": 61.25, "low": 61.25, "high": 61.25, "defined": 1.0, "known": True}
+    assert told["metrics"]["ugf_hz"]["value"] != plain["metrics"]["ugf_hz"]["value"]
+
+
+def test_sizings_that_know_different_metrics_do_not_follow_simulations(following: Predictions, made: Predictions):
+    simulate(following, 20)
+    request = asked(sizings=[{}, {}], known=[{"gain_db": 50.0}, {}])
+    assert "adaptation" not in following.heading(KIND, following.prepare(KIND, request))
+    assert timeless(rows_of(following, request)) == timeless(rows_of(made, request))
+
+
+def test_a_damaged_store_does_not_keep_anyone_from_predicting(following: Predictions, made: Predictions):
+    simulate(following, 12)
+    assert following.simulated is not None
+    following.simulated.path.write_text("no store")
+    assert timeless(rows_of(following, asked())) == timeless(rows_of(made, asked()))
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ class Summary:
         write_line(f"{place_of(heading)}, predicted by {heading['model']}: {flagged}")
         if "physics_note" in heading:
             write_line(f"  without the table simulator: {heading['physics_note']}")
+        if "adaptation" in heading:
+            write_line(f"  following {heading['adaptation']['rows']} simulations of this circuit on this machine")
         for reason, count in self._reasons.most_common(5):
             write_line(f"  {reason}" if self._is_single else f"  {reason} ({count})")
         units = units_of(heading)

@@ -1,4 +1,4 @@
-"""`josephson train simulator`: from a store of simulations to a neural simulator, by a recipe."""
+"""`josephson train simulator`: from a store of simulations to a neural simulator, by a recipe, or its adaptation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from app.cli import options as o
-from app.cli.door import DONE, say, write_document
+from app.cli import train_adaptation as a
+from app.cli.door import DONE, door_of, say, write_document
 from app.errors import InvalidRequest
 
 SimulatorRecipeName = Annotated[
@@ -55,9 +56,27 @@ def simulator(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads; one a core when absent.")
     ] = None,
+    adapt: a.Adapt = None,
+    netlist: a.Netlist = None,
+    testbench: a.TestbenchName = None,
+    technology: a.Technology = None,
+    corner: a.Corner = None,
+    setting: a.Settings = None,
+    port: a.Ports = None,
+    adapted: a.Adapted = False,
+    forget: a.Forget = None,
     as_json: o.AsJson = False,
 ) -> int:
-    """A neural simulator of analog circuits, from simulations of many circuits, testbenches and technologies."""
+    """A neural simulator of analog circuits, from simulations of many circuits, testbenches and technologies.
+
+    With --adapt ROWS the trained one stays as it is, and its predictions of one circuit learn from that circuit's own
+    simulations.
+    """
+    words = a.AdaptationWords(
+        adapt, netlist, testbench, technology, corner, setting, port, is_listing=adapted, forgotten=forget
+    )
+    if words.are_given():
+        return a.adapt(words, door_of(context), as_json)
     if prepare is not None:
         if prepared is not None:
             raise InvalidRequest("--prepare reads a store and --prepared what it wrote; give one of them")
@@ -69,11 +88,11 @@ def simulator(
             "--prepared FILE is missing: 'josephson corpus simulation' simulates, and "
             "'josephson train simulator --prepare FILE' makes the file of what it simulated"
         )
-    words = ["josephson", "train", "simulator", "--recipe", Path(recipe).name, "--prepared", "FILE"]
-    words += ["--leave-out", leave_out] if leave_out else []
-    words += ["--rows", str(rows)] if rows else []
+    command = ["josephson", "train", "simulator", "--recipe", Path(recipe).name, "--prepared", "FILE"]
+    command += ["--leave-out", leave_out] if leave_out else []
+    command += ["--rows", str(rows)] if rows else []
     return _train(
-        recipe, prepared, leave_out, output, work, resume, minutes, rows, device, threads, shlex.join(words), as_json
+        recipe, prepared, leave_out, output, work, resume, minutes, rows, device, threads, shlex.join(command), as_json
     )
 
 

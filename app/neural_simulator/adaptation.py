@@ -107,8 +107,8 @@ class Adaptation:
     logit_offsets: Floats  # [M], of the chance to have a value
     intervals: ConformalIntervals
 
-    @classmethod
-    def fit(cls, rows: Rows, predicted: Predicted, scales: Scales) -> Self:
+    @staticmethod
+    def fit(rows: Rows, predicted: Predicted, scales: Scales) -> Adaptation:
         """Learn from simulated rows, and from what was predicted of them.
 
         Predictions to be corrected later should be made as these were: a network that is told some metrics predicts
@@ -123,38 +123,7 @@ class Adaptation:
             InvalidInput: there are no rows, or `scales` lack a metric (UnknownName).
             LimitExceeded: there are more than `MOST_ROWS`.
         """
-        structure, count = rows.structure, len(rows)
-        if not count:
-            raise InvalidInput("there are no rows to adapt to; simulate some sizings of the circuit first")
-        if count > MOST_ROWS:
-            raise LimitExceeded(
-                "the number of rows to adapt to", count, MOST_ROWS, hint="choose some, or train a model on all of them"
-            )
-        kept = Scales({structure.testbench: {name: scales.of(structure.testbench, name) for name in structure.metrics}})
-        was_told = predicted.spread <= LEAST_SPREAD
-        residuals = np.where(was_told, np.nan, kept.targets(structure, rows.values) - predicted.mean)
-        seen = _Seen.of(rows, predicted, kept)
-        means, left_out = _MeanCorrection.fit(seen, residuals, predicted.spread)
-        if _FOLDS <= count < _MANY:
-            left_out = _refitted(seen, residuals, predicted.spread)
-            strength = _strength(residuals, left_out, predicted.spread)
-            means, left_out = means.times(strength), residuals - strength * (residuals - left_out)
-        counted = np.abs(left_out) / predicted.spread
-        factors = _shrunken_mean(counted)
-        was_asked = ((rows.causes == DEFINED) | (rows.causes == CIRCUIT)) & ~was_told
-        return cls(
-            structure.topology_id,
-            structure.testbench,
-            rows.technology,
-            structure.metrics,
-            count,
-            tuple(sorted(set(predicted.has_estimates.tolist()))),
-            kept,
-            means,
-            factors,
-            _logit_offsets(predicted.defined, rows.causes == DEFINED, was_asked),
-            _intervals(structure, rows.technology, counted / factors),
-        )
+        return fitted(rows, predicted, scales).adaptation
 
     def is_for(self, topology_id: str, testbench: str, technology: str) -> bool:
         """Whether it was learnt on this circuit, on this testbench, in this technology."""
@@ -266,6 +235,56 @@ class Adaptation:
                 )
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise InvalidInput(f"{path} does not hold an adaptation: {error}; adapt anew") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """An adaptation, and how far off predictions of the rows that it was learnt from are, before it and after it.
+
+    Differences of targets to the network's means, and to means that are corrected by what the other rows say; NaN where
+    a metric has no value or was told.
+    """
+
+    adaptation: Adaptation
+    before: Floats  # [n, M]
+    after: Floats  # [n, M]
+
+
+def fitted(rows: Rows, predicted: Predicted, scales: Scales) -> Fitted:
+    """See `Adaptation.fit`."""
+    structure, count = rows.structure, len(rows)
+    if not count:
+        raise InvalidInput("there are no rows to adapt to; simulate some sizings of the circuit first")
+    if count > MOST_ROWS:
+        raise LimitExceeded(
+            "the number of rows to adapt to", count, MOST_ROWS, hint="choose some, or train a model on all of them"
+        )
+    kept = Scales({structure.testbench: {name: scales.of(structure.testbench, name) for name in structure.metrics}})
+    was_told = predicted.spread <= LEAST_SPREAD
+    residuals = np.where(was_told, np.nan, kept.targets(structure, rows.values) - predicted.mean)
+    seen = _Seen.of(rows, predicted, kept)
+    means, left_out = _MeanCorrection.fit(seen, residuals, predicted.spread)
+    if _FOLDS <= count < _MANY:
+        left_out = _refitted(seen, residuals, predicted.spread)
+        strength = _strength(residuals, left_out, predicted.spread)
+        means, left_out = means.times(strength), residuals - strength * (residuals - left_out)
+    counted = np.abs(left_out) / predicted.spread
+    factors = _shrunken_mean(counted)
+    was_asked = ((rows.causes == DEFINED) | (rows.causes == CIRCUIT)) & ~was_told
+    adaptation = Adaptation(
+        structure.topology_id,
+        structure.testbench,
+        rows.technology,
+        structure.metrics,
+        count,
+        tuple(sorted(set(predicted.has_estimates.tolist()))),
+        kept,
+        means,
+        factors,
+        _logit_offsets(predicted.defined, rows.causes == DEFINED, was_asked),
+        _intervals(structure, rows.technology, counted / factors),
+    )
+    return Fitted(adaptation, residuals, left_out)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""`josephson bench ...`: measurements of this machine. They record; they judge nothing."""
+"""`josephson bench ...`: measurements of this machine, and of methods beside each other. They judge nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli import bench_sizing
 from app.cli import options as o
 from app.cli.door import DONE, say, write_document, write_line
 from app.errors import InvalidRequest
@@ -14,14 +15,16 @@ from app.errors import InvalidRequest
 
 def add_to(app: typer.Typer) -> None:
     """The commands are on the command line."""
-    group = typer.Typer(help="Measure how fast this machine is.", no_args_is_help=True)
+    group = typer.Typer(help="Measure this machine, and methods beside each other.", no_args_is_help=True)
 
     @group.callback()
     def bench() -> None:
-        """Measure how fast this machine is."""
+        """Measure this machine, and methods beside each other."""
 
     group.command("engine")(engine)
     group.command("simulator")(simulator)
+    group.command("sizing")(bench_sizing.sizing)
+    group.command("specifications")(bench_sizing.specifications)
     app.add_typer(group, name="bench")
 
 

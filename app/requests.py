@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -12,6 +13,7 @@ from app.analog.kinds import CIRCUIT_TYPES
 from app.errors import InvalidRequest, UnknownName
 from app.quantum.coupling import CouplingName
 from app.quantum.gates import GATES
+from app.specification_words import CornerSet, Goal, Objective, read_bound
 from app.technologies._base import DEFAULT_TECHNOLOGY
 from app.validators._base import Rung
 from app.validators.transpilation import DEFAULT_BASIS, TranspileTarget
@@ -21,8 +23,19 @@ MAX_JOB_COUNT = 1_000_000
 MAX_INLINE_COUNT = 256
 MAX_PREDICTED_INLINE = 4096
 
+#: Most sizings of one circuit that a job runs, most corners that a specification lists, and most of its bounds.
+MAX_RUNS = 1000
+MAX_CORNERS = 32
+MAX_BOUNDS = 64
+
+#: Most topologies that a design looks at.
+MAX_CANDIDATES = 256
+
 #: Name of the model that predicts: its folder in the folder of models.
 NEURAL_SIMULATOR = "simulator"
+
+#: The sizing method that is used where none is named.
+DEFAULT_SIZING_METHOD = "insight-m"
 
 #: Largest netlist or program text that a validate call reads, in characters.
 MAX_TEXT_LENGTH = 1_000_000
@@ -41,12 +54,16 @@ class JobRequest(_Request):
     """What is done row by row: row ``i`` of `row_count` depends on (seed, i) and the request alone.
 
     `rows_key` names the list of rows in an answer, `noun` what a row is about, `most_inline` is the most rows of an
-    inline call, `count_pointer` the field that says how many there are.
+    inline call, `count_pointer` the field that says how many there are. `chunk_rows` is how many rows of a job are made
+    together, None where that follows from how many there are. Where `follows_rows`, rows of a job are made after others
+    in the knowledge of these, which `following` hands on.
     """
 
     rows_key: ClassVar[str] = "circuits"
     noun: ClassVar[str] = "circuits"
     most_inline: ClassVar[int] = MAX_INLINE_COUNT
+    chunk_rows: ClassVar[int | None] = None
+    follows_rows: ClassVar[bool] = False
 
     seed: Seed | None = Field(None, description="Drawn by the service, and reported, when absent.")
 
@@ -64,6 +81,10 @@ class JobRequest(_Request):
     @abstractmethod
     def made_by(self) -> str | None:
         """The trained model that makes the rows, once one is named; None also where no model does."""
+
+    def following(self, rows: Iterable[Mapping[str, Any]]) -> Self:
+        """The request for the rows that are missing when these are there."""
+        return self
 
 
 class GenerateRequest(JobRequest):
@@ -340,6 +361,10 @@ class AnalogPredictRequest(BenchRequest):
     )
     nearest: int = Field(1, ge=0, le=10, description="Simulated sizings that are shown beside each row, the nearest.")
     physics: bool = Field(True, description="The table simulator is asked first; false is faster and less exact.")
+    adapt: bool = Field(
+        True, description="Predictions follow what was simulated of this circuit on this installation; false: they do "
+        "not, and are the same everywhere."
+    )  # fmt: skip
 
     @field_validator("known")
     @classmethod
@@ -360,6 +385,206 @@ class AnalogPredictRequest(BenchRequest):
     def made_by(self) -> str:
         """The neural simulator's model."""
         return NEURAL_SIMULATOR
+
+
+class BoundRequest(_Request):
+    """What a metric has to keep at every corner. Written as a text, it is ``gain_db>60``."""
+
+    metric: Name = Field(description="A metric of the testbench.")
+    low: Number | None = Field(None, description="At least this, in the metric's SI unit.")
+    high: Number | None = Field(None, description="At most this, likewise.")
+
+
+def _bound_of_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        metric, low, high = read_bound(value)
+    except InvalidRequest as error:
+        raise PydanticCustomError("bound", "{reason}", {"reason": str(error)}) from None
+    return {"metric": metric, "low": low, "high": high}
+
+
+_AnyBound = Annotated[BoundRequest, BeforeValidator(_bound_of_text, json_schema_input_type=str | BoundRequest)]
+_AnyCorner = Annotated[CornerRequest, BeforeValidator(_corner_of_name, json_schema_input_type=str | CornerRequest)]
+
+
+def _form_of_corners(value: Any) -> str:
+    return "each" if isinstance(value, (list, tuple)) else "set"
+
+
+class SpecificationRequest(_Request):
+    """What a circuit is asked for."""
+
+    bounds: tuple[_AnyBound, ...] = Field(
+        min_length=1,
+        max_length=MAX_BOUNDS,
+        description="What metrics have to keep: texts such as `gain_db>60`, or metric, low and high.",
+    )
+    objective: dict[Goal, Name] | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description='What to improve once every bound is met: {"minimize": METRIC} or {"maximize": METRIC}.',
+    )
+    settings: dict[Name, Number] = Field({}, description="Conditions of the testbench by name, in SI units.")
+    supply_v: Number | None = Field(None, description="Nominal supply voltage; the technology's when absent.")
+    corners: Annotated[
+        Annotated[CornerSet, Tag("set")]
+        | Annotated[tuple[_AnyCorner, ...], Field(min_length=1, max_length=MAX_CORNERS), Tag("each")],
+        Discriminator(_form_of_corners),
+    ] = Field(
+        "pvt",
+        description="Where bounds hold: pvt (nominal, and the slow and fast processes at the ends of supply and "
+        "temperature), nominal, or a list of corners, the first of which is searched at.",
+    )
+
+    @property
+    def wish(self) -> Objective | None:
+        """`objective` as a value."""
+        return next((Objective(metric, goal) for goal, metric in (self.objective or {}).items()), None)
+
+
+class BudgetRequest(_Request):
+    """How much may be spent on the search."""
+
+    simulations: int = Field(
+        200, ge=10, le=100_000, description="Most simulations, those at every corner and of the last check included."
+    )
+    minutes: float = Field(10.0, ge=0.1, le=1440.0, allow_inf_nan=False, description="Most minutes of wall time.")
+
+
+class AnalogSizeRequest(JobRequest):
+    """A netlist to be sized so that it meets a specification, by one or many runs of a method."""
+
+    rows_key: ClassVar[str] = "rows"
+    noun: ClassVar[str] = "sizings"
+    chunk_rows: ClassVar[int | None] = 1
+
+    netlist: str = Field(
+        min_length=1, max_length=MAX_TEXT_LENGTH, description="SPICE element cards; sizes they carry are the start."
+    )
+    testbench: Name | None = Field(None, description="A name of GET /v1/testbenches.")
+    type: Name | None = Field(
+        None,
+        validate_default=True,
+        description="In place of `testbench`: a circuit type, measured on the testbench of the type that fits.",
+    )
+    technology: Name = Field(DEFAULT_TECHNOLOGY, description="A name of GET /v1/technologies.")
+    specification: SpecificationRequest
+    ports: dict[Name, Name] | None = Field(
+        None, description="Role -> port, where the port's name does not say which role it plays."
+    )
+    method: Name = Field(DEFAULT_SIZING_METHOD, description="A name of GET /v1/sizing-methods.")
+    budget: BudgetRequest = Field(BudgetRequest(), description="Of each run.")
+    runs: int = Field(1, ge=1, le=MAX_RUNS, description="Independent runs, a row each; run i draws from (seed, i).")
+    adapt: bool = Field(
+        False,
+        description="Methods that use the neural simulator begin with what was simulated of this circuit on this "
+        "installation. Equal requests may then have other rows.",
+    )
+    include_decks: bool = Field(
+        True, description="Each row also carries `decks` by corner and setup; `ngspice -b` runs each as written."
+    )
+
+    @field_validator("type")
+    @classmethod
+    def _one(cls, type_: str | None, info: ValidationInfo) -> str | None:
+        if "testbench" in info.data and (type_ is None) == (info.data["testbench"] is None):
+            raise PydanticCustomError("not_one", "a netlist is sized on a testbench or by its type; give one of them")
+        return type_
+
+    @property
+    def row_count(self) -> int:
+        """How many runs."""
+        return self.runs
+
+    @property
+    def count_pointer(self) -> str:
+        """The pointer of `runs`."""
+        return "/runs"
+
+    @property
+    def made_by(self) -> None:
+        """Rows are simulated, whichever model helped to find them."""
+        return None
+
+
+class DesignBudgetRequest(BudgetRequest):
+    """How much may be spent on a design, all of its candidates together."""
+
+    simulations: int = Field(1000, ge=10, le=1_000_000, description="Most simulations of the search.")
+
+
+class SpentRequest(_Request):
+    """What earlier rows of the same job used up."""
+
+    simulations: int = Field(0, ge=0, description="Simulations.")
+    seconds: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="Seconds of wall time.")
+    passing: int = Field(0, ge=0, description="Candidates that meet the specification.")
+
+
+class AnalogDesignRequest(JobRequest):
+    """Circuits of a type that meet a specification: topologies proposed, checked, sized and verified; a row each."""
+
+    rows_key: ClassVar[str] = "candidates"
+    noun: ClassVar[str] = "candidates"
+    chunk_rows: ClassVar[int | None] = MAX_CANDIDATES
+    follows_rows: ClassVar[bool] = True
+
+    type: str = Field(max_length=64, description="A circuit type of GET /v1/families.")
+    testbench: Name | None = Field(
+        None, description="A testbench of the type; when absent, the one that measures what the specification names."
+    )
+    technology: Name = Field(DEFAULT_TECHNOLOGY, description="A name of GET /v1/technologies.")
+    specification: SpecificationRequest
+    sources: Literal["both", "archetypes", "generated"] = Field(
+        "both",
+        description="Where candidates come from: hand-written archetypes of the type, the generator, or both "
+        "(archetypes first, at most half of the candidates).",
+    )
+    candidates: int = Field(48, ge=1, le=MAX_CANDIDATES, description="How many topologies are looked at.")
+    max_devices: int | None = Field(None, ge=1, le=255, description="Most devices that a candidate may have.")
+    enough: int = Field(
+        3, ge=1, le=MAX_CANDIDATES, description="No further candidate is begun once so many meet the specification."
+    )
+    method: Name = Field(DEFAULT_SIZING_METHOD, description="A name of GET /v1/sizing-methods.")
+    budget: DesignBudgetRequest = Field(DesignBudgetRequest(), description="Of the whole job.")
+    model: str | None = Field(
+        None, max_length=100, description="The generator, a name of GET /v1/models; the default one when absent."
+    )
+    temperature: float = Field(0.9, ge=0.05, le=2.0, allow_inf_nan=False, description="Of sampling.")
+    include_decks: bool = Field(
+        True, description="Sized rows also carry `decks` by corner and setup; `ngspice -b` runs each as written."
+    )
+    spent: SpentRequest | None = Field(
+        None, description="What earlier rows of the same job used up; callers leave it out."
+    )
+
+    @property
+    def row_count(self) -> int:
+        """How many candidates."""
+        return self.candidates
+
+    @property
+    def count_pointer(self) -> str:
+        """The pointer of `candidates`."""
+        return "/candidates"
+
+    @property
+    def made_by(self) -> str | None:
+        """The generator's name."""
+        return self.model
+
+    def following(self, rows: Iterable[Mapping[str, Any]]) -> Self:
+        """The request, which knows what the rows that are there used up."""
+        there = list(rows)
+        spent = SpentRequest(
+            simulations=sum(row.get("simulations") or 0 for row in there),
+            seconds=max((row.get("elapsed_s") or 0.0 for row in there), default=0.0),
+            passing=sum(row["status"] == "ok" for row in there),
+        )
+        return self.model_copy(update={"spent": spent})
 
 
 class AnalogValidateRequest(_Request):
@@ -406,6 +631,8 @@ JOB_REQUESTS: dict[str, type[JobRequest]] = {
     "quantum.generate": QuantumGenerateRequest,
     "analog.simulate": AnalogSimulateRequest,
     "analog.predict": AnalogPredictRequest,
+    "analog.size": AnalogSizeRequest,
+    "analog.design": AnalogDesignRequest,
 }
 
 

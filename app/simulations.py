@@ -21,6 +21,7 @@ from app.analog.spice import parse_spice
 from app.errors import EngineClosed, UnknownName, pointing_at
 from app.hand_over import HandOver
 from app.requests import AnalogSimulateRequest, BenchRequest, CornerRequest, JobRequest
+from app.simulated_rows import simulated_rows_of
 from app.simulators.processes import PoolShare, WorkerPool
 from app.sizes.draws import draw
 from app.technologies._added import load_added
@@ -28,7 +29,7 @@ from app.technologies._base import DEFAULT_TECHNOLOGY, Technology, technologies
 from app.technologies._gmid import GmIdProvider
 from app.testbenches._base import Corner, Metric, Testbench, testbenches
 from app.testbenches._pool import simulation_pool
-from app.testbenches._simulator import Bench, BenchSimulator, bench_start, make_corner, prepare_bench
+from app.testbenches._simulator import Bench, BenchSimulator, SimulationRow, bench_start, make_corner, prepare_bench
 from app.workshop import Row
 
 log = logging.getLogger(__name__)
@@ -58,11 +59,19 @@ class SimulationSettings(Protocol):
         """Processes for ngspice."""
 
 
+class RowStore(Protocol):
+    """Keeps what was simulated: `app.simulated_rows.SimulatedRows`."""
+
+    def add(self, bench: Bench, rows: Sequence[SimulationRow], /) -> int:
+        """Later predictions of the bench's circuit follow these rows; how many were kept."""
+        ...
+
+
 def build_simulations(settings: SimulationSettings) -> Simulations:
     """Simulations with a pool of their own, which `aclose` ends. Raises NgspiceMissing."""
     pool = simulation_pool(size=settings.validator_workers)
     load_technologies(settings.data_dir)
-    return Simulations(pool, settings.data_dir)
+    return Simulations(pool, settings.data_dir, simulated_rows_of(settings.data_dir))
 
 
 def load_technologies(data_dir: Path) -> None:
@@ -72,10 +81,14 @@ def load_technologies(data_dir: Path) -> None:
 
 
 class Simulations:
-    """Rows of ``analog.simulate``; implements `workshop.RowMaker`. The pool is closed by `aclose`, or by its owner."""
+    """Rows of ``analog.simulate``; implements `workshop.RowMaker`. The pool is closed by `aclose`, or by its owner.
 
-    def __init__(self, pool: WorkerPool, data_dir: Path) -> None:
+    What is simulated is given to `store`, where there is one: later predictions of the same circuits follow it.
+    """
+
+    def __init__(self, pool: WorkerPool, data_dir: Path, store: RowStore | None = None) -> None:
         self._pool = pool
+        self._store = store
         self.benches = BenchSimulator(pool, tables_folder=data_dir / "gmid")
         self.prepared = PreparedBenches(self.benches.gmid)
 
@@ -121,11 +134,15 @@ class Simulations:
             bench = self._bench(with_corner(request))
             vectors = [sizing_of(bench, request, index) for index in indices]
             vector_of = dict(zip(indices, vectors, strict=True))
+            simulated: list[SimulationRow] = []
             for row in BenchSimulator(share).run(bench, vectors, indices):
+                simulated.append(dict(row))
                 derived = row.pop("derived")
                 if request.include_deck:
                     row["decks"] = bench.decks(vector_of[row["index"]], derived)
                 rows.put(row)
+            if self._store is not None:
+                self._store.add(bench, simulated)
             rows.put(None)
         except Exception as error:  # the one who waits has to hear of it, whatever it is
             rows.put(EngineClosed("the simulator's workers were closed") if self._pool.is_closed else error)

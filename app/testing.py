@@ -7,15 +7,28 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from app.requests import AnalogPredictRequest, AnalogSimulateRequest, BenchRequest, GenerateRequest, JobRequest
+from app.requests import (
+    AnalogDesignRequest,
+    AnalogPredictRequest,
+    AnalogSimulateRequest,
+    AnalogSizeRequest,
+    BenchRequest,
+    GenerateRequest,
+    JobRequest,
+)
 from app.validators._base import Rung
-from app.workshop import Row
+from app.workshop import Row, unfinished_row
+
+#: The only corner of a fake sizing.
+_CORNER = "tt,1.8V,27C"
 
 
 class FakeWorkshop:
     """A workshop whose circuits are one resistor; row `i` is a pure function of the request and `i`, as in the real.
 
-    Simulations and predictions have two metrics, the second of which every third sizing leaves undefined.
+    Simulations and predictions have two metrics, the second of which every third sizing leaves undefined. Runs that
+    size a circuit say a word before they end; every seventh misses its bound. Candidates of a design
+    do likewise.
 
     `delay_s` is the time a row takes; rows whose index is in `poison` raise out of `produce`, as a dying machinery
     would. `produced` counts how often each index was made.
@@ -33,10 +46,10 @@ class FakeWorkshop:
         return request if request.seed is not None else request.model_copy(update={"seed": 0})
 
     def heading(self, kind: str, request: JobRequest) -> Mapping[str, Any]:
-        """Seed and model; of a simulation or prediction its names and one variable."""
-        if not isinstance(request, BenchRequest):
+        """Seed and model; of what is done on a testbench its names and one variable."""
+        if not isinstance(request, (BenchRequest, AnalogSizeRequest)):
             return {"seed": request.seed, "model": request.made_by}
-        told = {
+        told: dict[str, Any] = {
             "testbench": request.testbench,
             "testbench_version": 1,
             "technology": request.technology,
@@ -50,6 +63,8 @@ class FakeWorkshop:
         }
         if isinstance(request, AnalogPredictRequest):
             told |= {"model": request.made_by, "level": request.level, "topology_known": True, "physics": False}
+        if isinstance(request, AnalogSizeRequest):
+            told |= {"corners": {_CORNER: told["corner"]}, "method": request.method}
         return told
 
     async def produce(
@@ -67,6 +82,14 @@ class FakeWorkshop:
                 continue
             if isinstance(request, AnalogPredictRequest):
                 yield _predicted(index, int(digest, 16))
+                continue
+            if isinstance(request, AnalogSizeRequest):
+                yield unfinished_row(index, "4 of 200 simulations, the best misses gain_db>60", simulations=4)
+                yield {"seed": request.seed, "method": request.method, **_sized(index, int(digest, 16))}
+                continue
+            if isinstance(request, AnalogDesignRequest):
+                yield unfinished_row(index, f"candidate {index}: sized", reached="sized")
+                yield {"seed": request.seed, "type": request.type, **_designed(index, int(digest, 16))}
                 continue
             text = f"R1 VIN1 VSS {int(digest[:4], 16) + 1}\n"
             yield {
@@ -96,6 +119,7 @@ class FakeWorkshop:
             "validators": [],
             "technologies": [],
             "testbenches": [],
+            "sizing_methods": [],
             "families": {"analog": ["other"], "quantum": ["ghz"]},
         }
 
@@ -148,4 +172,53 @@ def _predicted(index: int, number: int) -> Row:
         "reasons": ["a divider is no amplifier"] if number % 5 == 0 else [],
         "nearest": [],
         "timings": {"predict_s": 0.0},
+    }
+
+
+def _sized(index: int, number: int) -> Row:
+    """A row of a run that sizes a circuit, which `number` decides."""
+    is_met = number % 7 != 0
+    gain_db = (60.0 if is_met else 50.0) + number % 10
+    limit = {"bound": "gain_db>60", "metric": "gain_db", "worst": gain_db, "corner": _CORNER, "margin": gain_db - 60}
+    return {
+        "index": index,
+        "status": "ok" if is_met else "invalid",
+        **({} if is_met else {"binding": f"gain_db>60: gain_db is {gain_db:g} dB at {_CORNER}"}),
+        "sizes": {"r1_ohm": float(number % 1000 + 1)},
+        "netlist": f"R1 VIN1 VSS {number % 1000 + 1}\n",
+        "metrics": {_CORNER: {"gain_db": gain_db, "ugf_hz": None}},
+        "undefined": {_CORNER: {"ugf_hz": {"cause": "circuit", "reason": "the gain never crosses 0 dB"}}},
+        "margins": [{**limit, "is_met": is_met}],
+        "simulations": number % 100 + 10,
+        "offline_simulations": 0,
+        "met_after": number % 100 + 4 if is_met else None,
+        "trials": number % 100 + 5,
+        "wall_s": 0.0,
+        "cpu_s": {"simulator": 0.0, "own": 0.0},
+        "trace": [{"simulations": 4, "score": -0.1, "best": -0.1}],
+        "model": None,
+        "stored_rows": 0,
+    }
+
+
+def _designed(index: int, number: int) -> Row:
+    """A row of a candidate, which `number` decides; one of three does not conduct."""
+    about: Row = {
+        "origin": "archetype",
+        "name": "other/divider",
+        "nearest": {"name": "other/divider", "similarity": 1.0},
+    }
+    if number % 3 == 0:
+        fallen = {"stage": "not_conducting", "why": "no bias was found at which it conducts", "reached": "legal"}
+        return {"index": index, "status": "invalid", "simulations": 0, "elapsed_s": 0.1 * index, **about, **fallen}
+    row = _sized(index, number)
+    is_met = row["status"] == "ok"
+    return {
+        **row,
+        **about,
+        "reached": "passing" if is_met else "sized",
+        "stage": None if is_met else "not_met",
+        "why": row.get("binding"),
+        "least_margin": row["margins"][0]["margin"] / 8.69,
+        "elapsed_s": 0.1 * index,
     }

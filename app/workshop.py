@@ -33,6 +33,20 @@ OUTCOME_OF: Mapping[str, Outcome] = MappingProxyType(
 )
 
 
+#: Status of a row that is still being made.
+_UNFINISHED = "running"
+
+
+def unfinished_row(index: int, note: str, **progress: Any) -> Row:
+    """What there is to say of a row while it is being made: a sentence, and numbers for those who can read them."""
+    return {"index": index, "status": _UNFINISHED, "progress": {"note": note, **progress}}
+
+
+def is_finished(row: Row) -> bool:
+    """False for what `unfinished_row` made: it is told and forgotten, and counts as nothing."""
+    return row.get("status") != _UNFINISHED
+
+
 class RowMaker(Protocol):
     """Makes the rows of requests. Shared by every caller, so that their work is batched."""
 
@@ -58,6 +72,9 @@ class RowMaker(Protocol):
         Row `i` depends on (seed, i) and the request alone. A row that cannot be made has status ``error`` and a problem
         document under ``problem``; the call itself raises only when the machinery is down. Closing the iterator stops
         the work: sampling within a token step, simulation at once.
+
+        Where a row takes long, unfinished ones of its index (`unfinished_row`) come before it: a few a second at most,
+        and one in some minutes at least, for who hears nothing for longer may take the work for dead.
         """
         ...
 
@@ -82,7 +99,7 @@ class Workshop(RowMaker, Protocol):
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """``{models, validators, technologies, testbenches: [...], families: {analog: [...], quantum: [...]}}``."""
+        """``{models, validators, technologies, testbenches, sizing_methods: [...], families: {analog, quantum}}``."""
         ...
 
     def health(self) -> Mapping[str, Any]:

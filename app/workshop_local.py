@@ -21,6 +21,7 @@ import torch
 
 from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.spice import parse_spice
+from app.design.maker import Designs
 from app.errors import (
     CircuitSyntaxError,
     EngineClosed,
@@ -41,22 +42,28 @@ from app.inference.engine import Completion, Engine, Ticket
 from app.inference.engine import Sequence as EngineSequence
 from app.inference.randomness import stream_key
 from app.measures.novelty import TrainingIndex
+from app.neural_simulator.description import describe_simulator
 from app.predictions import Predictions, predictions_of
 from app.quantum.family_names import FAMILIES
 from app.quantum.oracles import needed_oracle
 from app.quantum.qasm import read_qasm
 from app.requests import (
     JOB_REQUESTS,
+    NEURAL_SIMULATOR,
+    AnalogDesignRequest,
     AnalogPredictRequest,
-    BenchRequest,
+    AnalogSizeRequest,
     GenerateRequest,
     JobRequest,
     QuantumGenerateRequest,
 )
 from app.resources import models_path
+from app.simulated_rows import simulated_rows_of
 from app.simulations import PreparedBenches, Simulations, describe_technology, describe_testbench, load_technologies
 from app.simulators.operating_point import OperatingPointSimulator
 from app.simulators.processes import ProcessLimits, WorkerPool
+from app.sizing._base import sizing_methods
+from app.sizings import Sizings, describe_method
 from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
 from app.technologies._gmid import GmIdTableSource
 from app.testbenches._base import testbenches
@@ -145,13 +152,20 @@ class LocalWorkshop:
         self._accelerator = choose_accelerator(settings.device)
         self._models: dict[str, _Model] = {}
         self._damaged: dict[str, str] = {}
-        self._load_models(settings.models_dir or models_path())
+        models_folder = settings.models_dir or models_path()
+        self._load_models(models_folder)
+        self._simulator = self._described_simulator(models_folder / NEURAL_SIMULATOR)
         self._finishers = ThreadPoolExecutor(4 * settings.validator_workers, thread_name_prefix="finish")
         self._reasons = list(self._damaged.values())
         self._ngspice_missing: NgspiceMissing | None = None
         self._ngspice = self._ngspice_pool()
-        self._simulations = None if self._ngspice is None else Simulations(self._ngspice, settings.data_dir)
+        store = simulated_rows_of(settings.data_dir)
+        self._simulations = None if self._ngspice is None else Simulations(self._ngspice, settings.data_dir, store)
         self._predictions = self._make_predictions()
+        self._sizings = self._make_sizings()
+        self._designs = (
+            None if self._sizings is None else Designs(self, self._sizings, at_once=settings.validator_workers)
+        )
         self._qiskit = WorkerPool(
             "app.validators.qiskit_worker", size=settings.validator_workers, timeout_s=_QISKIT_S,
             recycle_after=_RECYCLE_AFTER, limits=ProcessLimits(),
@@ -176,6 +190,13 @@ class LocalWorkshop:
             else:
                 self._models[checkpoint.name] = _Model(checkpoint, seen)
 
+    def _described_simulator(self, folder: Path) -> dict[str, Any] | None:
+        try:
+            return describe_simulator(folder)
+        except ModelDamaged as error:
+            log.error("%s", error)
+            return None
+
     def _ngspice_pool(self) -> WorkerPool | None:
         try:
             return simulation_pool(size=self._settings.validator_workers)
@@ -193,12 +214,19 @@ class LocalWorkshop:
             benches = self._simulations.prepared
         return predictions_of(self._settings, benches, self._ngspice)
 
+    def _make_sizings(self) -> Sizings | None:
+        """Sizings on the workers of the simulations, where there are any."""
+        if self._ngspice is None or self._simulations is None:
+            return None
+        predictions = self._predictions
+        return Sizings(self._ngspice, self._simulations.benches.gmid, predictions.circuit_models, predictions.simulated)
+
     def prepare(self, kind: str, request: JobRequest) -> JobRequest:
         """The request with nothing left open (seed, model, corner); raises InvalidInput or Unavailable."""
         if kind not in JOB_REQUESTS:
             raise UnknownName("job kind", kind, JOB_REQUESTS, pointer="/kind")
-        if isinstance(request, BenchRequest):
-            return self._bench_maker(request).prepare(kind, request)
+        if (maker := self._maker_of(request)) is not None:
+            return maker.prepare(kind, request)
         request = _generation(request)
         model = self._model_for(kind, request.model)
         self._generator_of[kind].plan(request, model.checkpoint.language)
@@ -208,19 +236,26 @@ class LocalWorkshop:
         return request.model_copy(update={"seed": seed, "model": model.checkpoint.name})
 
     def heading(self, kind: str, request: JobRequest) -> Mapping[str, Any]:
-        """Seed and model, or what `Simulations.heading` or `Predictions.heading` says."""
-        if isinstance(request, BenchRequest):
-            return self._bench_maker(request).heading(kind, request)
+        """Seed and model, or what simulations, predictions, sizings or designs say."""
+        if (maker := self._maker_of(request)) is not None:
+            return maker.heading(kind, request)
         return {"seed": request.seed, "model": request.made_by}
 
-    def _bench_maker(self, request: BenchRequest) -> RowMaker:
-        """Who makes the rows of a netlist on a testbench; raises NgspiceMissing where that cannot be done."""
+    def _maker_of(self, request: JobRequest) -> RowMaker | None:
+        """Who makes the rows of what needs a testbench, None for others; NgspiceMissing where that cannot be done."""
+        if isinstance(request, GenerateRequest):
+            return None
         if isinstance(request, AnalogPredictRequest):
             return self._predictions
-        if self._simulations is None:
+        maker: RowMaker | None = self._simulations
+        if isinstance(request, AnalogSizeRequest):
+            maker = self._sizings
+        elif isinstance(request, AnalogDesignRequest):
+            maker = self._designs
+        if maker is None:
             looked_at = () if self._ngspice_missing is None else self._ngspice_missing.looked_at
             raise NgspiceMissing(looked_at)
-        return self._simulations
+        return maker
 
     def _model_for(self, kind: str, name: str | None) -> _Model:
         circuits = kind.partition(".")[0]
@@ -255,8 +290,8 @@ class LocalWorkshop:
         self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
     ) -> AsyncIterator[Row]:
         """Rows in order of completion; see `workshop.RowMaker.produce`."""
-        if isinstance(request, BenchRequest):
-            return self._bench_maker(request).produce(kind, request, indices, in_background=in_background)
+        if (maker := self._maker_of(request)) is not None:
+            return maker.produce(kind, request, indices, in_background=in_background)
         return self._generate(kind, _generation(request), indices, in_background=in_background)
 
     async def _generate(
@@ -346,11 +381,13 @@ class LocalWorkshop:
         return transpiled(self._qiskit, program, width, machine)
 
     def describe(self) -> Mapping[str, Any]:
-        """Models, validators, technologies, testbenches and families."""
+        """Models, validators, technologies, testbenches, sizing methods and families."""
         models = []
         for kind in ("analog", "quantum"):
             fitting = [m.checkpoint for m in self._models.values() if m.checkpoint.kind == kind]
             models += [_describe_model(checkpoint, is_default=number == 0) for number, checkpoint in enumerate(fitting)]
+        if self._simulator is not None:
+            models.append(self._simulator | {"is_default": True, "is_loaded": self._predictions.is_loaded})
         return {
             "models": models,
             "validators": [
@@ -359,6 +396,7 @@ class LocalWorkshop:
             ],
             "technologies": [describe_technology(entry) for entry in technologies.values()],
             "testbenches": [describe_testbench(entry) for entry in testbenches.values()],
+            "sizing_methods": [describe_method(name, entry) for name, entry in sizing_methods.items()],
             "families": {"analog": list(CIRCUIT_TYPES), "quantum": list(FAMILIES)},
         }
 

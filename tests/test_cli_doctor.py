@@ -9,6 +9,7 @@ import pytest
 
 from app.cli import checkup, main
 from app.errors import Unavailable, UnknownName
+from app.simulated_rows import simulated_rows_of
 
 
 @pytest.fixture
@@ -116,3 +117,16 @@ def test_models_that_are_whole_damaged_or_missing(tmp_path: Path):
     check = checkup.check_models(tmp_path)
     assert check.status == "failed"
     assert "model tiny: config.json does not match its checksum" in check.detail
+
+
+def test_kept_rows_are_counted_and_a_store_that_cannot_be_read_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("JOSEPHSON_DATA_DIR", str(tmp_path))
+    assert checkup.check_simulated_rows() == checkup.Check("rows", "ok", "0 simulated rows of 0 circuits are kept")
+    path = simulated_rows_of(tmp_path).path
+    path.parent.mkdir()
+    path.write_text("no store of rows")
+    check = checkup.check_simulated_rows()
+    assert check.status == "warning"
+    assert "cannot be used as a store of simulated rows" in check.detail

@@ -67,6 +67,17 @@ def run(service: FakeService, *words: str) -> int:
     return main(["jobs", *words], Door(make_client=service.client, look_every_s=0.0))
 
 
+def test_a_design_is_submitted_with_what_is_asked_of_it(capsys: pytest.CaptureFixture[str]):
+    service = FakeService()
+    words = ("--type", "opamp", "--spec", "gain_db>60", "--corners", "nominal", "--enough", "2", "--minutes", "5")
+    assert run(service, "submit", "design", *words) == 0
+    assert capsys.readouterr().out == JOB + "\n"
+    assert service.bodies[0]["kind"] == "analog.design"
+    request = service.bodies[0]["request"]
+    assert request["specification"] == {"bounds": ["gain_db>60"], "corners": "nominal"}
+    assert (request["type"], request["enough"], request["budget"]) == ("opamp", 2, {"minutes": 5.0})
+
+
 def test_submit_sends_the_body_of_the_contract_and_prints_the_id(capsys: pytest.CaptureFixture[str]):
     service = FakeService()
     assert run(service, "submit", "analog", "--type", "opamp", "--count", "10000", "--kinds", "nmos,pmos") == 0

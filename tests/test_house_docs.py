@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,16 @@ def command_lines(text: str) -> list[str]:
     ]
 
 
+def words_of(line: str) -> list[str]:
+    """The words of a shell's line up to a pipe or a redirection, both of which may stand inside quotes."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|>")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    return list(takewhile(lambda word: not set(word) <= {"|", ">"}, lexer))
+
+
 def fault_of(line: str) -> str | None:
     """What is wrong with a command line of ours, or None."""
-    words = shlex.split(line.split("|")[0].split(">")[0])
+    words = words_of(line)
     if words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
         asked = [word for word in words[1:] if "=" not in word]
@@ -83,6 +91,7 @@ def test_a_wrong_command_would_be_noticed():
     assert fault_of("josephson genrate") == "no command 'genrate'"
     assert fault_of("make servee") == "no target 'servee'"
     assert fault_of("josephson jobs submit analog --type opamp | jq .") is None
+    assert fault_of("josephson size x.cir --spec 'gain_db>60' --sepc 'ugf_hz>1meg' > out") == "no option '--sepc'"
     assert command_lines("text `make test` and\n\n    josephson doctor   # says\n") == ["josephson doctor", "make test"]
 
 

@@ -78,7 +78,7 @@ def test_a_chunk_that_falls_silent_is_given_up_and_closed() -> None:
     async def scenario() -> None:
         executor = LocalExecutor(workshop)
         await executor.start()
-        with pytest.raises(TimeoutError, match=r"no row was finished for 0\.05 s, the chunk is given up"):
+        with pytest.raises(TimeoutError, match=r"nothing was heard of any row for 0\.05 s, the chunk is given up"):
             await executor.run(chunk_of((0, 3), stall_s=0.05), take)
 
     asyncio.run(scenario())

@@ -49,6 +49,8 @@ class HostileWorkshop(NamedWorkshop):
                 }
             ],
             "families": {"analog": [HOSTILE], "quantum": [HOSTILE]},
+            "technologies": [{"name": HOSTILE, "is_available": True}],
+            "testbenches": [{"name": HOSTILE, "types": [HOSTILE]}],
         }
 
     def health(self) -> Mapping[str, Any]:
@@ -127,6 +129,52 @@ def test_the_first_page_shows_the_service_its_models_its_jobs_and_a_form(service
     page_of(service, "/?kind=nonsense")
 
 
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("analog.size", {"netlist", "testbench", "technology", "specification.bounds", "budget.simulations", "runs"}),
+        ("analog.design", {"type", "technology", "specification.bounds", "budget.minutes", "candidates", "enough"}),
+    ],
+)
+def test_sizings_and_designs_have_forms_of_their_own(service: RunningService, kind: str, names: set[str]) -> None:
+    page, _ = page_of(service, f"/?kind={kind}")
+    fields = {each.get("name") for tag in ("input", "select", "textarea") for each in page.all(tag)}
+    assert names | {"kind", "seed", "specification.corners", "specification.objective"} <= fields
+    assert next(each for each in page.all("input") if each.get("name") == "kind")["value"] == kind
+
+
+def test_a_form_of_a_sizing_is_a_job_with_its_bounds_line_by_line(service: RunningService) -> None:
+    form = {
+        "kind": "analog.size",
+        "netlist": "M1 A B\r\nM2 C D",
+        "testbench": "opamp",
+        "specification.bounds": "gain_db>60\r\n\r\n ugf_hz > 10meg \r\n",
+        "specification.objective": "minimize:power_w",
+        "specification.corners": "nominal",
+        "budget.simulations": "50",
+        "budget.minutes": "0.5",
+        "runs": "2",
+        "seed": "",
+    }
+    answer = service.http.post("/jobs", data=form)
+    assert answer.status_code == 303, answer.text
+    asked = service.json("GET", "/v1" + answer.headers["location"])["request"]
+    assert asked["netlist"] == "M1 A B\nM2 C D"
+    assert asked["specification"]["bounds"] == [{"metric": "gain_db", "low": 60.0}, {"metric": "ugf_hz", "low": 1e7}]
+    assert asked["specification"]["objective"] == {"minimize": "power_w"}
+    assert asked["specification"]["corners"] == "nominal"
+    assert asked["budget"] == {"simulations": 50, "minutes": 0.5}
+    assert asked["runs"] == 2
+
+
+def test_a_form_of_a_design_is_a_job(service: RunningService) -> None:
+    form = {"kind": "analog.design", "type": "opamp", "specification.bounds": "gain_db>60", "candidates": "4"}
+    answer = service.http.post("/jobs", data=form)
+    assert answer.status_code == 303, answer.text
+    job = service.json("GET", "/v1" + answer.headers["location"])
+    assert (job["kind"], job["counts"]["total"]) == ("analog.design", 4)
+
+
 def test_a_running_job_renews_itself_and_a_finished_one_does_not(tmp_path: Path) -> None:
     with running_service(tmp_path, NamedWorkshop(delay_s=0.02)) as service:
         job_id = service.submit(400)["id"]
@@ -170,6 +218,21 @@ def test_a_form_submits_a_job_and_leads_to_it(service: RunningService) -> None:
         ({"kind": "analog.generate", "count": "1", "type": "opmap"}, "did you mean &#39;opamp&#39;"),
         ({"kind": "quantum.generate", "count": "1", "qubits": "9999"}, "qubits: Input should be less than"),
         ({"kind": "other", "count": "1"}, "kind: "),
+        (
+            {"kind": "analog.design", "type": "opamp", "specification.bounds": "a>1\ngain"},
+            "bounds 2: &#39;gain&#39; is no bound",
+        ),
+        (
+            {
+                "kind": "analog.design",
+                "type": "opamp",
+                "specification.bounds": "a>1",
+                "specification.objective": "less",
+            },
+            "less: Input should be &#39;minimize&#39; or &#39;maximize&#39;",
+        ),
+        ({"kind": "analog.size", "specification": "x", "specification.bounds": "a>1"}, "netlist: Field required"),
+        ({"kind": "analog.size", "budget": "x", "netlist": "x"}, "budget: Input should be a valid dictionary"),
         ({"count": "1", "x": "<b>"}, "kind: "),
         ({}, "kind: "),
     ],
@@ -237,7 +300,8 @@ def test_a_finished_job_can_be_deleted_from_its_page(service: RunningService) ->
 @pytest.mark.parametrize("kind", ["analog.generate", "quantum.generate"])
 def test_nothing_that_a_circuit_or_a_report_holds_becomes_markup(hostile: RunningService, kind: str) -> None:
     job = hostile.wait_for(hostile.submit(3, kind)["id"])
-    for path in ("/", f"/?kind={kind}", "/parts/state", "/jobs", f"/jobs/{job['id']}", f"/jobs/{job['id']}/circuits",
+    for path in ("/", f"/?kind={kind}", "/?kind=analog.size", "/?kind=analog.design", "/parts/state", "/jobs",
+                 f"/jobs/{job['id']}", f"/jobs/{job['id']}/circuits",
                  *(f"/jobs/{job['id']}/circuits/{index}" for index in range(3))):  # fmt: skip
         page, text = page_of(hostile, path)
         assert "<script>" not in text

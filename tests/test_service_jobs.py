@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from app.errors import NotFound
 from app.jobs.progress import JobEvent
 from app.requests import JOB_REQUESTS
-from app.service.jobs import _prefers_ndjson, checked_id, event_stream
-from app.service.schemas import AnalogJob, PredictionJob, QuantumJob, SimulationJob
+from app.service.jobs import _prefers_ndjson, checked_id, event_stream, job_document
+from app.service.schemas import AnalogJob, DesignJob, PredictionJob, QuantumJob, SimulationJob, SizingJob
 from tests.running_service import NamedWorkshop, RunningService, running_service
 
 
@@ -36,7 +36,14 @@ def slow(tmp_path: Path) -> Iterator[RunningService]:
 
 
 def test_every_kind_of_job_can_be_submitted() -> None:
-    submissions: tuple[type[BaseModel], ...] = (AnalogJob, QuantumJob, SimulationJob, PredictionJob)
+    submissions: tuple[type[BaseModel], ...] = (
+        AnalogJob,
+        QuantumJob,
+        SimulationJob,
+        PredictionJob,
+        SizingJob,
+        DesignJob,
+    )
     for kind, submission in zip(JOB_REQUESTS, submissions, strict=True):
         assert submission.model_json_schema()["properties"]["kind"]["const"] == kind
         assert submission.model_fields["request"].annotation is JOB_REQUESTS[kind]
@@ -274,7 +281,7 @@ async def no_events_for(silence_s: float, then: Exception | None = None) -> Asyn
 
 async def pieces_of(events: AsyncGenerator[JobEvent, None], keepalive_s: float) -> list[bytes]:
     """What a client gets of these events."""
-    return [piece async for piece in event_stream(events, keepalive_s)]
+    return [piece async for piece in event_stream(events, lambda job, _: job_document(job), keepalive_s)]
 
 
 def test_a_stream_of_events_does_not_hold_up_the_end_of_the_service(tmp_path: Path) -> None:

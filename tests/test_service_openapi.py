@@ -24,11 +24,19 @@ from tests.running_service import NamedWorkshop, RunningService, running_service
 
 #: A stable name for each operation: renaming one breaks generated clients.
 OPERATIONS = {
-    "generate_analog", "generate_quantum", "simulate_analog", "predict_analog", "validate_analog", "validate_quantum",
-    "submit_job", "list_jobs", "get_job", "watch_job", "get_results", "cancel_job", "delete_job",
-    "list_models", "list_technologies", "list_testbenches", "list_validators", "list_families",
+    "generate_analog", "generate_quantum", "simulate_analog", "predict_analog", "size_analog", "design_analog",
+    "validate_analog", "validate_quantum",
+    "submit_job", "list_jobs", "get_job", "watch_job", "get_results", "get_design", "cancel_job", "delete_job",
+    "list_models", "list_technologies", "list_testbenches", "list_sizing_methods", "list_validators", "list_families",
     "live", "ready", "metrics",
 }  # fmt: skip
+
+
+#: Bodies of calls that are answered with a job.
+BODIES = {
+    "size": {"netlist": "R1 VIN1 VOUT1 1k\n", "testbench": "opamp", "specification": {"bounds": ["gain_db>60"]}},
+    "design": {"type": "opamp", "specification": {"bounds": ["gain_db>60"]}, "candidates": 9},
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +48,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
             running.wait_for(running.submit(3, kind)["id"])
         for kind in ("analog.simulate", "analog.predict"):
             running.wait_for(running.simulate(3, kind)["id"])
+        for name in ("size", "design"):
+            running.wait_for(running.json("POST", f"/v1/analog/{name}", json=BODIES[name])["id"])
         yield running
 
 
@@ -96,6 +106,9 @@ def test_the_examples_of_bodies_are_accepted(service: RunningService, document: 
         (example,) = document["components"]["schemas"][name]["examples"]
         example["request"]["count"] = 1
         service.json("POST", path, json=example)
+    for name in ("SizingJob", "DesignJob"):
+        (example,) = document["components"]["schemas"][name]["examples"]
+        service.json("POST", "/v1/jobs", json=example)
     for name in ("SimulationJob", "PredictionJob"):
         (example,) = document["components"]["schemas"][name]["examples"]
         example["request"]["draw"]["count"] = 1
@@ -110,7 +123,12 @@ def test_a_stranger_finds_no_server_error_and_no_answer_that_is_not_documented(
     modes = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
     strategies = [operation.as_strategy(mode) for mode in modes]
     if "{job_id}" in operation.path:
-        job = service.wait_for(service.submit(3)["id"])
+        made = (
+            service.json("POST", "/v1/analog/design", json=BODIES["design"])
+            if name == "get_design"
+            else service.submit(3)
+        )
+        job = service.wait_for(made["id"])
         strategies += [operation.as_strategy(mode, path_parameters={"job_id": job["id"]}) for mode in modes]
     checks = [
         not_a_server_error,

@@ -15,6 +15,7 @@ import pytest
 from app.errors import EngineClosed, InvalidInput, InvalidRequest, SpiceSyntaxError, UnknownName
 from app.hand_over import HandOver
 from app.requests import AnalogGenerateRequest, AnalogSimulateRequest
+from app.simulated_rows import SimulatedRows
 from app.simulations import KEPT_BENCHES, Simulations, describe_technology, describe_testbench
 from app.technologies._base import technologies
 from app.testbenches._base import testbenches
@@ -94,6 +95,24 @@ def test_a_row_is_that_of_the_contract(simulations: Simulations) -> None:
     assert heading["corner"] == {"process": "tt", "supply_v": 1.8, "celsius": 27.0}
     assert heading["ports"]["output"] == "VOUT1"
     assert heading["metrics"] == [{"name": "supply_current_a", "unit": "A"}, {"name": "gain_db", "unit": "dB"}]
+
+
+@pytest.mark.simulator
+def test_what_was_simulated_is_kept_before_the_caller_has_its_last_row(workshop: BenchWorkshop, tmp_path: Path) -> None:
+    store = SimulatedRows(tmp_path)
+    simulations = Simulations(workshop.pool, tmp_path, store)
+    rows = run(collect(simulations, drawn(3)))
+    (circuit,) = store.circuits()
+    assert (circuit.testbench, circuit.rows) == ("opamp", 3)
+    bench = simulations.prepared.get(simulations.prepare(KIND, drawn(3)), with_facts=False)
+    assert [row["metrics"] for row in store.rows(bench)] == [row["metrics"] for row in rows]
+
+
+@pytest.mark.simulator
+def test_a_store_that_cannot_be_written_costs_the_caller_nothing(workshop: BenchWorkshop, tmp_path: Path) -> None:
+    (tmp_path / "rows.sqlite").write_text("no store of rows")
+    (row,) = run(collect(Simulations(workshop.pool, tmp_path, SimulatedRows(tmp_path)), asked()))
+    assert row["status"] == "ok"
 
 
 @pytest.mark.simulator

@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,19 @@ def test_a_stopped_share_takes_its_requests_back_and_leaves_those_of_others() ->
             leaving.submit({"do": "echo", "value": 4})
         assert staying.size == 1
     assert pool.is_closed
+
+
+def test_who_waits_for_queued_requests_alone_hears_that_they_were_stopped() -> None:
+    with open_pool() as pool:
+        running = pool.submit({"do": "hang"})
+        assert wait_until(lambda: pool.statistics()["running"] == 1)
+        share = PoolShare(pool)
+        queued = [share.submit({"do": "echo", "value": value}) for value in range(2)]
+        threading.Timer(0.2, share.stop).start()
+        done, _ = wait(queued, timeout=20, return_when=FIRST_COMPLETED)
+        assert done
+        assert pool.statistics()["queued"] == 0
+        pool.cancel(running)
 
 
 def test_no_process_starts_before_the_first_request() -> None:

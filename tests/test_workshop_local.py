@@ -28,9 +28,11 @@ from app.findings import has_errors
 from app.inference.checkpoint import INDEX_NAME
 from app.quantum.qasm import parse_qasm2
 from app.requests import (
+    AnalogDesignRequest,
     AnalogGenerateRequest,
     AnalogPredictRequest,
     AnalogSimulateRequest,
+    AnalogSizeRequest,
     GenerateRequest,
     JobRequest,
     QuantumGenerateRequest,
@@ -332,10 +334,34 @@ def test_a_text_that_is_no_netlist_is_refused_and_one_that_is_no_program_has_a_f
 
 
 def test_without_ngspice_nothing_can_be_simulated_and_the_sentence_says_what_to_do(workshop: LocalWorkshop):
-    request = AnalogSimulateRequest(netlist=PAIR, testbench="opamp", seed=1)
-    for call in (workshop.prepare, workshop.heading):
-        with pytest.raises(NgspiceMissing, match="run 'josephson doctor --fetch-ngspice'"):
-            call("analog.simulate", request)
+    asked = {"specification": {"bounds": ["gain_db>30"]}, "seed": 1}
+    requests: dict[str, JobRequest] = {
+        "analog.simulate": AnalogSimulateRequest(netlist=PAIR, testbench="opamp", seed=1),
+        "analog.size": AnalogSizeRequest.model_validate({"netlist": PAIR, "testbench": "opamp", **asked}),
+        "analog.design": AnalogDesignRequest.model_validate({"type": "opamp", **asked}),
+    }
+    for kind, request in requests.items():
+        for call in (workshop.prepare, workshop.heading):
+            with pytest.raises(NgspiceMissing, match="run 'josephson doctor --fetch-ngspice'"):
+                call(kind, request)
+
+
+@pytest.mark.simulator
+def test_a_circuit_is_sized_and_its_simulations_are_kept(models: Path, tmp_path: Path):
+    asked = {"bounds": ["gain_db>20", "supply_current_a<1m"], "corners": "nominal"}
+    request = AnalogSizeRequest.model_validate(
+        {"netlist": PAIR, "testbench": "opamp", "specification": asked, "method": "random", "seed": 1}
+    )
+
+    async def rows(workshop: LocalWorkshop) -> list[Row]:
+        prepared = workshop.prepare("analog.size", request)
+        return [row async for row in workshop.produce("analog.size", prepared, [0])]
+
+    with workshop_of(TinySettings(models, data_dir=tmp_path), library=None) as workshop:
+        *_, row = run(rows(workshop))
+        assert (row["index"], row["status"]) == (0, "ok")
+        assert row["stored_rows"] == row["simulations"] - 1
+        assert "insight-m" in {each["name"] for each in workshop.describe()["sizing_methods"]}
 
 
 def test_without_a_neural_simulator_nothing_can_be_predicted_and_the_sentence_says_what_to_do(workshop: LocalWorkshop):
@@ -426,6 +452,18 @@ def test_health_counts_what_the_engines_did(workshop: LocalWorkshop):
     assert after["tokens"] > before["tokens"]
     assert after["slots"] == 8
     assert after["tokens_per_busy_s"] > 0
+
+
+def test_the_neural_simulator_is_described_and_not_loaded(tmp_path: Path):
+    folder = tmp_path / "simulator"
+    folder.mkdir()
+    about = {"name": "simulator", "kind": "simulator", "parameters": 7, "training": {"rows": {"training": 90}}}
+    (folder / "config.json").write_text(json.dumps(about))
+    (folder / "manifest.json").write_text(json.dumps({"weights.safetensors": "ab"}))
+    with workshop_of(TinySettings(tmp_path)) as workshop:
+        (model,) = workshop.describe()["models"]
+    assert (model["name"], model["kind"], model["is_default"]) == ("simulator", "simulator", True)
+    assert (model["training_rows"], model["sha256"], model["is_loaded"]) == (90, "ab", False)
 
 
 def test_a_damaged_model_is_told_and_the_others_work(models: Path, tmp_path: Path):

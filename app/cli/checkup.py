@@ -193,6 +193,25 @@ def check_data_folder() -> Check:
     return Check("data", "ok", str(folder))
 
 
+#: Prints what the store of simulated rows in the data folder that is its first argument holds.
+_COUNT_ROWS = """
+import json, pathlib, sys
+from app.simulated_rows import simulated_rows_of
+print(json.dumps(simulated_rows_of(pathlib.Path(sys.argv[1])).facts()))
+"""
+
+
+def check_simulated_rows() -> Check:
+    """How many simulated rows are kept, which predictions of the same circuits follow."""
+    status, words = _child(_COUNT_ROWS, str(user_data_dir()))
+    if status != 0:
+        return Check("rows", "warning", f"could not be counted: {words}", "mend what stands above, then look again")
+    found = json.loads(words)
+    if "problem" in found:
+        return Check("rows", "warning", found["problem"])
+    return Check("rows", "ok", f"{found['rows']:,} simulated rows of {found['circuits']:,} circuits are kept")
+
+
 def check_disk() -> Check:
     """There is room for ledgers and caches."""
     folder = user_data_dir()
@@ -223,6 +242,7 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "ngspice": check_ngspice,
     "models": check_models,
     "data": check_data_folder,
+    "rows": check_simulated_rows,
     "disk": check_disk,
     "settings": check_settings,
 }

@@ -41,6 +41,12 @@ def _local_simulations(settings: Settings) -> RowMaker:
     return build_simulations(settings)
 
 
+def _local_sizings(settings: Settings) -> RowMaker:
+    from app.sizings import build_sizings
+
+    return build_sizings(settings)
+
+
 def _local_predictions(settings: Settings) -> RowMaker:
     from app.predictions import build_predictions
 
@@ -70,9 +76,9 @@ def _http_client(url: str) -> httpx.Client:
 class Door:
     """Where a command finds the machinery: an in-process workshop from settings, an HTTP client from a URL.
 
-    `make_simulations` gives the part of a workshop that simulates, which needs neither models nor torch, and
-    `make_predictions` the part that predicts; `make_ladder` the checks of analog circuits and `make_loader` Qiskit for
-    programs, with worker processes of their own until left.
+    `make_simulations` gives the part of a workshop that simulates, which needs neither models nor torch,
+    `make_predictions` the part that predicts and `make_sizings` the one that sizes; `make_ladder` the checks of analog
+    circuits and `make_loader` Qiskit for programs, with worker processes of their own until left.
 
     `look_every_s` passes between two looks at a job that is being watched.
     """
@@ -80,6 +86,7 @@ class Door:
     make_workshop: Callable[[Settings], Workshop] = _local_workshop
     make_simulations: Callable[[Settings], RowMaker] = _local_simulations
     make_predictions: Callable[[Settings], RowMaker] = _local_predictions
+    make_sizings: Callable[[Settings], RowMaker] = _local_sizings
     make_ladder: Callable[[Settings], AbstractContextManager[Ladder]] = _local_ladder
     make_loader: Callable[[Settings], AbstractContextManager[Loader]] = _local_loader
     make_client: Callable[[str], httpx.Client] = _http_client

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options as o
+from app.cli.design import design_request
 from app.cli.door import DONE, FAILED, Door, door_of, say, write_document, write_line
 from app.cli.simulation_options import predict_request, simulate_request
+from app.cli.size import size_request
 
 if TYPE_CHECKING:
     from app.cli.client import JobsClient
@@ -30,6 +32,8 @@ def add_to(app: typer.Typer) -> None:
     submit.command("quantum")(submit_quantum)
     submit.command("simulate")(submit_simulate)
     submit.command("predict")(submit_predict)
+    submit.command("size")(submit_size)
+    submit.command("design")(submit_design)
     group.add_typer(submit, name="submit")
     for name, command in (
         ("list", list_jobs), ("show", show), ("watch", watch), ("cancel", cancel), ("results", results),
@@ -85,6 +89,30 @@ def submit_predict(
 ) -> int:
     """Sizings of a SPICE netlist on a testbench, predicted."""
     return _submit(door_of(context), url, "analog.predict", request, wait, as_json)
+
+
+@o.with_request(size_request)
+def submit_size(
+    context: typer.Context,
+    request: dict[str, Any],
+    wait: Wait = False,
+    url: o.Url = DEFAULT_URL,
+    as_json: o.AsJson = False,
+) -> int:
+    """Runs that size a SPICE netlist so that it meets a specification."""
+    return _submit(door_of(context), url, "analog.size", request, wait, as_json)
+
+
+@o.with_request(design_request)
+def submit_design(
+    context: typer.Context,
+    request: dict[str, Any],
+    wait: Wait = False,
+    url: o.Url = DEFAULT_URL,
+    as_json: o.AsJson = False,
+) -> int:
+    """Circuits of a type that meet a specification."""
+    return _submit(door_of(context), url, "analog.design", request, wait, as_json)
 
 
 def list_jobs(
@@ -187,12 +215,18 @@ def _watch(client: JobsClient, job_id: str, every_s: float, as_json: bool) -> in
     job = client.show(job_id)
     with ProgressBar(_kind_of(job).noun, job["counts"]["total"], patience_s=0.0) as bar:
         try:
-            job = client.watch(job_id, lambda now: bar.advance_to(now["counts"]["done"], now["status"]), every_s)
+            job = client.watch(job_id, lambda now: bar.advance_to(now["counts"]["done"], news_of(now)), every_s)
         except KeyboardInterrupt:
             say(f"no longer watching; job {job_id} goes on ('josephson jobs cancel {job_id}' stops it)")
             return FAILED
     _print(job, as_json)
     return DONE if job["status"] == "succeeded" else FAILED
+
+
+def news_of(job: dict[str, Any]) -> str:
+    """The job's status, and what is said of the first row that is being made."""
+    notes = [row["progress"]["note"] for row in job.get("unfinished", ())[:1]]
+    return "; ".join([str(job["status"]), *notes])
 
 
 def _kind_of(job: dict[str, Any]) -> type[JobRequest]:

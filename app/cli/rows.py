@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from app.cli.progress import ProgressBar
 from app.errors import InvalidRequest, UnknownName
-from app.requests import JOB_REQUESTS, BenchRequest, JobRequest
-from app.workshop import OUTCOME_OF, Row, RowMaker
+from app.requests import JOB_REQUESTS, AnalogDesignRequest, AnalogSizeRequest, BenchRequest, JobRequest
+from app.workshop import OUTCOME_OF, Row, RowMaker, is_finished
 
 #: Takes one finished row.
 Take: TypeAlias = Callable[[Row], None]
@@ -31,6 +31,11 @@ _OPTIONS = {"validate": "--validate", "validate_": "--validate", "include_deck":
 _BENCH_OPTIONS = {
     "netlist": "NETLIST", "sizings": "--sizing", "draw": "--count", "metrics": "--metric", "settings": "--setting",
     "ports": "--port", "include_operating_point": "--operating-point",
+}  # fmt: skip
+_SPECIFIED_OPTIONS = {
+    "netlist": "NETLIST", "specification": "--spec", "specification/objective": "--objective",
+    "specification/settings": "--setting", "specification/supply_v": "--supply", "specification/corners": "--corners",
+    "budget/simulations": "--simulations", "budget/minutes": "--minutes", "ports": "--port", "include_decks": "--deck",
 }  # fmt: skip
 
 
@@ -84,11 +89,23 @@ def read_request(kind: str, fields: dict[str, Any]) -> JobRequest:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
-        options = _OPTIONS | _BENCH_OPTIONS if issubclass(JOB_REQUESTS[kind], BenchRequest) else _OPTIONS
-        option = options.get(name, "--" + name.replace("_", "-"))
         raise InvalidRequest(
-            f"{option}: {first['msg']} (got {str(first['input'])[:80]!r})", pointer=f"/{name}"
+            f"{_option_of(JOB_REQUESTS[kind], first['loc'])}: {first['msg']} (got {str(first['input'])[:80]!r})",
+            pointer=f"/{name}",
         ) from error
+
+
+def _option_of(schema: type[JobRequest], place: tuple[int | str, ...]) -> str:
+    """The option that sets the field at a place of a request."""
+    options = _OPTIONS
+    if issubclass(schema, BenchRequest):
+        options = _OPTIONS | _BENCH_OPTIONS
+    elif issubclass(schema, (AnalogSizeRequest, AnalogDesignRequest)):
+        options = _OPTIONS | _SPECIFIED_OPTIONS
+    parts = [str(part) for part in place]
+    holders = ("/".join(parts[:end]) for end in range(len(parts), 0, -1))
+    own = "--" + (parts[0] if parts else "").replace("_", "-")
+    return next((options[holder] for holder in holders if holder in options), own)
 
 
 @contextlib.contextmanager
@@ -170,6 +187,9 @@ async def _hand_over_in_order(rows: AsyncIterator[Row], take: Take, tally: Tally
 
     try:
         async for row in rows:
+            if not is_finished(row):
+                bar.advance_to(tally.done + len(early), row["progress"]["note"])
+                continue
             early[row["index"]] = row
             while tally.done in early:
                 hand_over(early.pop(tally.done))

@@ -63,6 +63,9 @@ Nearest = Annotated[int | None, typer.Option("--nearest", help="Simulated sizing
 Physics = Annotated[
     bool, typer.Option("--physics/--no-physics", help="Ask the table simulator first; faster without, less exact.")
 ]
+Adapt = Annotated[
+    bool, typer.Option("--adapt/--no-adapt", help="Follow what was simulated of this circuit on this machine.")
+]
 OperatingPoint = Annotated[
     bool, typer.Option("--operating-point", help="Add current, gm, gds and their like of every MOS to each row.")
 ]
@@ -107,12 +110,15 @@ def predict_request(
     level: Level = None,
     nearest: Nearest = None,
     physics: Physics = True,
+    adapt: Adapt = True,
 ) -> dict[str, Any]:
     """The fields of an analog.predict request."""
     fields = _bench_fields(netlist, testbench, technology, corner, count, method, seed, metric, setting, port)
     rows = _rows_of(sizing, sizings)
     found = known_of(known, rows) if known else None
-    return fields | given(sizings=_sizings(rows), known=found, level=level, nearest=nearest, physics=physics)
+    return fields | given(
+        sizings=_sizings(rows), known=found, level=level, nearest=nearest, physics=physics, adapt=adapt
+    )
 
 
 def _bench_fields(
@@ -140,8 +146,8 @@ def _bench_fields(
         draw=given(count=1 if count is None else count, method=method) if is_drawn else None,
         seed=seed,
         metrics=metric or None,
-        settings=_numbers("--setting", setting) if setting else None,
-        ports=dict(_pairs("--port", port)) if port else None,
+        settings=numbers_of("--setting", setting) if setting else None,
+        ports=dict(pairs_of("--port", port)) if port else None,
     )
 
 
@@ -150,7 +156,7 @@ def _rows_of(sizing: list[str] | None, sizings: str | None) -> list[dict[str, An
     if sizing and sizings:
         raise InvalidRequest("--sizing and --sizings are both given; give one of them")
     if sizing:
-        return [_numbers("--sizing", sizing)]
+        return [numbers_of("--sizing", sizing)]
     return rows_of(sizings) if sizings else None
 
 
@@ -165,7 +171,7 @@ def known_of(options: Sequence[str], rows: Sequence[Mapping[str, Any]] | None) -
     Raises:
         InvalidRequest: a value is no number, or a row has no metric of the name.
     """
-    common = _numbers("--known", [option for option in options if "=" in option])
+    common = numbers_of("--known", [option for option in options if "=" in option])
     names = [option for option in options if "=" not in option]
     if not names:
         return common
@@ -201,13 +207,13 @@ def corner_of(text: str) -> dict[str, str | float]:
     process, supply, celsius = (*parts, "", "")[:3]
     return given(
         process=process or None,
-        supply_v=_number("--corner", supply) if supply else None,
-        celsius=_number("--corner", celsius) if celsius else None,
+        supply_v=number_of("--corner", supply) if supply else None,
+        celsius=number_of("--corner", celsius) if celsius else None,
     )
 
 
-def rows_of(file: str) -> list[dict[str, Any]]:
-    """The sizings of a file, one JSON object a line, or rows of a simulation.
+def rows_of(file: str, option: str = "--sizings") -> list[dict[str, Any]]:
+    """The sizings of a file, one JSON object a line, or rows of a simulation; `option` is what named it.
 
     Raises:
         InvalidRequest: the file cannot be read, has too many lines, or one is no JSON object.
@@ -220,15 +226,15 @@ def rows_of(file: str) -> list[dict[str, Any]]:
         with nullcontext(sys.stdin) if file == "-" else Path(file).open(encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
-                    found.append(_row_of(line, f"--sizings: {name}, line {number}"))
+                    found.append(_row_of(line, f"{option}: {name}, line {number}"))
                 if len(found) > MAX_JOB_COUNT:
-                    raise InvalidRequest(f"--sizings: {name} has more than {MAX_JOB_COUNT} sizings; split it")
+                    raise InvalidRequest(f"{option}: {name} has more than {MAX_JOB_COUNT} sizings; split it")
     except OSError as error:
-        raise InvalidRequest(f"--sizings: {name} cannot be read: {error.strerror or error}") from error
+        raise InvalidRequest(f"{option}: {name} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"--sizings: {name} is not UTF-8 text; convert it first") from error
+        raise InvalidRequest(f"{option}: {name} is not UTF-8 text; convert it first") from error
     if not found:
-        raise InvalidRequest(f"--sizings: {name} has no sizing; write one JSON object a line")
+        raise InvalidRequest(f"{option}: {name} has no sizing; write one JSON object a line")
     return found
 
 
@@ -242,7 +248,8 @@ def _row_of(line: str, place: str) -> dict[str, Any]:
     return row
 
 
-def _pairs(option: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+def pairs_of(option: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names and values of texts ``NAME=VALUE``; InvalidRequest for another text, or a name that comes twice."""
     seen = set()
     for text in texts:
         name, sign, value = text.partition("=")
@@ -254,11 +261,13 @@ def _pairs(option: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _numbers(option: str, texts: Sequence[str]) -> dict[str, float]:
-    return {name: _number(option, value) for name, value in _pairs(option, texts)}
+def numbers_of(option: str, texts: Sequence[str]) -> dict[str, float]:
+    """Numbers by name of texts ``NAME=VALUE``; InvalidRequest as `pairs_of`, or for a value that is no number."""
+    return {name: number_of(option, value) for name, value in pairs_of(option, texts)}
 
 
-def _number(option: str, text: str) -> float:
+def number_of(option: str, text: str) -> float:
+    """The SPICE number of an option; InvalidRequest for a text that is none."""
     try:
         return parse_spice_number(text)
     except ValueError as error:

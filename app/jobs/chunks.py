@@ -24,7 +24,7 @@ class ChunkSpec(BaseModel):
     kind: str = Field(description="A key of `requests.JOB_REQUESTS`.")
     request: dict[str, Any] = Field(description="The prepared request, as JSON.")
     ranges: tuple[Range, ...] = Field(description="The indices to make, as ascending half-open ranges.")
-    stall_s: float = Field(gt=0, description="Longest time without a finished row; after it the chunk is given up.")
+    stall_s: float = Field(gt=0, description="Longest time without a word of any row; then the chunk is given up.")
 
     def indices(self) -> tuple[int, ...]:
         """The indices to make, ascending."""

@@ -11,9 +11,9 @@ from typing import Protocol, cast
 from app.errors import Unavailable
 from app.jobs.chunks import ChunkResult, ChunkSpec
 from app.requests import JOB_REQUESTS
-from app.workshop import Row, Workshop
+from app.workshop import Row, Workshop, is_finished
 
-#: Takes finished rows. Awaiting it is the back-pressure: it returns when there is room for more.
+#: Takes rows, unfinished ones too. Awaiting it is the back-pressure: it returns when there is room for more.
 OnRows = Callable[[Sequence[Row]], Awaitable[None]]
 
 
@@ -26,6 +26,8 @@ class Executor(Protocol):
 
     async def run(self, chunk: ChunkSpec, on_rows: OnRows) -> ChunkResult:
         """Every row of the chunk was given to `on_rows` when it was finished, in any order, perhaps more than once.
+
+        Unfinished rows (`workshop.unfinished_row`) were given to it before, where the workshop made any.
 
         A failure leaves the rows delivered so far valid. Unavailable means that the machinery is down, whatever the
         chunk; any other exception counts against the chunk. Cancelling the call stops the work within a token step.
@@ -53,7 +55,7 @@ class LocalExecutor:
         self._is_open = True
 
     async def run(self, chunk: ChunkSpec, on_rows: OnRows) -> ChunkResult:
-        """See `Executor.run`. TimeoutError when the workshop finished no row for `ChunkSpec.stall_s`."""
+        """See `Executor.run`. TimeoutError when nothing was heard of any row for `ChunkSpec.stall_s`."""
         if not self._is_open:
             raise Unavailable("the local executor is closed; start it before giving it a chunk")
         began = time.monotonic()
@@ -72,8 +74,9 @@ class LocalExecutor:
                 except TimeoutError as error:
                     if not patience.expired():
                         raise
-                    raise TimeoutError(f"no row was finished for {chunk.stall_s:g} s, the chunk is given up") from error
-                delivered += 1
+                    sentence = f"nothing was heard of any row for {chunk.stall_s:g} s, the chunk is given up"
+                    raise TimeoutError(sentence) from error
+                delivered += is_finished(row)
                 await on_rows((row,))
 
     async def aclose(self) -> None:

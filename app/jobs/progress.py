@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from app.jobs.ledger import JobRecord
+from app.workshop import Row
 
 #: How near its end a job of a status is.
 _ORDER = {"queued": 0, "running": 1, "cancelling": 2, "succeeded": 3, "failed": 3, "cancelled": 3}
@@ -15,10 +16,14 @@ _ORDER = {"queued": 0, "running": 1, "cancelling": 2, "succeeded": 3, "failed": 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """A job at one moment. `id` is its count of done rows: what a client sends back as Last-Event-ID."""
+    """A job at one moment, and what is known of rows that are being made.
+
+    `id` is its count of done rows: what a client sends back as Last-Event-ID.
+    """
 
     id: int
     job: JobRecord
+    unfinished: tuple[Row, ...] = ()
 
 
 def is_older(one: JobRecord, other: JobRecord) -> bool:

@@ -14,6 +14,7 @@ work waits, and goes on when the ledger does.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ from app.jobs.ledger import JobRecord, Ledger, ResultLine, Submission
 from app.jobs.plan import Part, Plan, RetryPolicy
 from app.jobs.progress import Broadcast, JobEvent, is_older
 from app.requests import JOB_REQUESTS, JobRequest
-from app.workshop import Row
+from app.workshop import Row, is_finished
 
 #: Single rows in a row, none made between them, whose failure condemns the machinery and not the rows.
 BARREN_ITEMS = 16
@@ -67,12 +68,13 @@ class RunnerState:
 
 @dataclass(eq=False)
 class _ActiveJob:
-    """A job in work: what is left of it, who works on it, and rows that wait for the ledger."""
+    """A job in work: what is left, who works on it, unfinished rows by index, and rows that wait for the ledger."""
 
     record: JobRecord
     plan: Plan
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     lines: list[ResultLine] = field(default_factory=list)
+    unfinished: dict[int, Row] = field(default_factory=dict)
     served: int = 0
     resume_at: float = 0.0
     outage_since: float | None = None
@@ -93,7 +95,7 @@ class JobRunner:
         max_concurrent_chunks: How many chunks the executor is given at once.
         retries: How a failing chunk is tried again.
         patience_s: How long `Unavailable` is waited out before a job fails.
-        stall_s: Longest time a chunk may go without a finished row.
+        stall_s: Longest time a chunk may go without a row, finished or not.
         batch_rows: Rows that are recorded at once, at the latest `batch_s` seconds after the first was finished.
         poll_s: How often the ledger is asked for what other processes put there.
     """
@@ -207,7 +209,7 @@ class JobRunner:
         submission = await self._call(
             self._ledger.create_job,
             kind,
-            request.model_dump(mode="json", by_alias=True, exclude_none=True),
+            _as_json(request),
             total=request.row_count,
             seed=request.seed,
             model=request.made_by,
@@ -239,20 +241,21 @@ class JobRunner:
         await self._call(self._ledger.delete_job, job_id)
 
     async def subscribe(self, job_id: str, *, last_event_id: int | None = None) -> AsyncGenerator[JobEvent, None]:
-        """The job now, then every change of its counts or status; ends after the event of a finished job.
+        """The job now, then every change of its counts, status or unfinished rows; ends after that of a finished job.
 
         Changes that come faster than they are fetched are merged into one event. With `last_event_id` the first event
         is left out when it would repeat what the client has. Raises NotFound when the job is not there (any more).
         """
         with self._broadcast.watch(job_id) as watch:
             job = await self._call(self._ledger.get_job, job_id)
-            told: JobRecord | None = None
+            told: tuple[object, ...] | None = None
             if last_event_id is not None and job.counts.done <= last_event_id and not job.is_finished:
-                told = job
+                told = (job.counts, job.status, ())
             while not watch.is_closed:
-                if told is None or (job.counts, job.status) != (told.counts, told.status):
-                    told = job
-                    yield JobEvent(job.counts.done, job)
+                unfinished = self.unfinished(job_id)
+                if told != (job.counts, job.status, unfinished):
+                    told = (job.counts, job.status, unfinished)
+                    yield JobEvent(job.counts.done, job, unfinished)
                 if job.is_finished:
                     return
                 news = await watch.next(self._poll_s)
@@ -261,6 +264,11 @@ class JobRunner:
                 elif not watch.is_closed:  # nothing was heard: perhaps another process moves the job
                     with suppress(Unavailable):
                         job = await self._call(self._ledger.get_job, job_id)
+
+    def unfinished(self, job_id: str) -> tuple[Row, ...]:
+        """What is known of the job's rows that are being made by this process, by index. Callable from any thread."""
+        job = self._active.get(job_id)
+        return () if job is None else tuple(sorted(job.unfinished.copy().values(), key=lambda row: int(row["index"])))
 
     def state(self) -> RunnerState:
         """What the runner is doing now."""
@@ -316,7 +324,9 @@ class JobRunner:
         if len(self._active) >= MAX_ACTIVE_JOBS:
             self._has_backlog = True
             return
-        job = _ActiveJob(record, Plan(missing, chunk_size(record.counts.total)))
+        schema = JOB_REQUESTS.get(record.kind)
+        size = (schema and schema.chunk_rows) or chunk_size(record.counts.total)
+        job = _ActiveJob(record, Plan(missing, size))
         self._active[record.id] = job
         self._note(job, record)
         self._wake.set()
@@ -360,18 +370,23 @@ class JobRunner:
         missing = set(wanted)
 
         async def take(rows: Sequence[Row]) -> None:
-            lines = [_line(row, wanted, job.record) for row in rows]
+            lines = [_line(row, wanted, job.record) for row in rows if is_finished(row)]
             missing.difference_update(line.index for line in lines)
-            await self._take(job, lines)
+            self._tell(job, [row for row in rows if not is_finished(row)])
+            if lines:
+                await self._take(job, lines)
 
         if not await self._begin(job, part):
             return
         try:
-            await self._executor.run(chunk, take)
+            await self._executor.run(await self._following(job, chunk), take)
             if missing:
                 raise RuntimeError(f"the executor ended a chunk without {len(missing)} of its {len(wanted)} rows")
         except Exception as error:  # whatever goes wrong in a chunk is weighed here and never ends the runner
             self._weigh(job, part, missing, error)
+        finally:
+            for index in wanted:
+                job.unfinished.pop(index, None)
 
     async def _begin(self, job: _ActiveJob, part: Part) -> bool:
         """The ledger says that the job is running, and work on the part may begin; else the part waits or is moot."""
@@ -386,6 +401,16 @@ class JobRunner:
             job.plan.put_back(part)
             return False
         return not job.is_closing
+
+    async def _following(self, job: _ActiveJob, chunk: ChunkSpec) -> ChunkSpec:
+        """The chunk; where rows follow others, its request knows of those that there are."""
+        schema = JOB_REQUESTS.get(chunk.kind)
+        if schema is None or not schema.follows_rows:
+            return chunk
+        await self._store(job)
+        lines = await self._call(lambda: list(self._ledger.stream_results(chunk.job_id)))
+        request = schema.model_validate(chunk.request).following(map(json.loads, lines))
+        return chunk.model_copy(update={"request": _as_json(request)})
 
     def _part_ended(self, job: _ActiveJob, task: asyncio.Task[None]) -> None:
         job.tasks.discard(task)
@@ -428,6 +453,12 @@ class JobRunner:
 
     # --- finished rows ----------------------------------------------------------------------------------------------
 
+    def _tell(self, job: _ActiveJob, rows: Sequence[Row]) -> None:
+        """Those who watch the job hear of its unfinished rows."""
+        job.unfinished |= {int(row["index"]): row for row in rows}
+        if rows and not job.is_closing:
+            self._broadcast.publish(job.record)
+
     async def _take(self, job: _ActiveJob, lines: list[ResultLine]) -> None:
         """The lines will be recorded; returns when there is room for more."""
         job.barren, job.outages, job.outage_since = 0, 0, None
@@ -436,6 +467,8 @@ class JobRunner:
             await self._room.wait()
 
     def _keep(self, job: _ActiveJob, lines: list[ResultLine]) -> None:
+        for line in lines:
+            job.unfinished.pop(line.index, None)
         job.lines += lines
         self._has_lines.set()
         if len(job.lines) >= self._batch_rows:
@@ -543,6 +576,11 @@ class JobRunner:
         if self._is_closed:
             raise Unavailable("the service is stopping and takes no more calls; try again when it is back")
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
+
+
+def _as_json(request: JobRequest) -> dict[str, Any]:
+    """The prepared request as it is kept and sent."""
+    return request.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _line(row: Row, wanted: frozenset[int], job: JobRecord) -> ResultLine:

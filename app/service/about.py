@@ -42,7 +42,7 @@ async def _registry(service: Service, name: str) -> Any:
     responses={200: {"model": schemas.Models}, **problems(503)},
 )
 async def list_models(service: ServiceDependency) -> Response:
-    """Trained models, with what each makes and which is the default of its kind."""
+    """Trained models, with what each makes and which is the default of its kind; the neural simulator predicts."""
     return json_response({"models": await _registry(service, "models")})
 
 
@@ -68,6 +68,18 @@ async def list_technologies(service: ServiceDependency) -> Response:
 async def list_testbenches(service: ServiceDependency) -> Response:
     """How circuits are driven and measured: roles of ports, settings, and metrics with unit and definition."""
     return json_response({"testbenches": await _registry(service, "testbenches")})
+
+
+@router.get(
+    "/v1/sizing-methods",
+    operation_id="list_sizing_methods",
+    tags=["registries"],
+    summary="Sizing methods",
+    responses={200: {"model": schemas.SizingMethods}, **problems(503)},
+)
+async def list_sizing_methods(service: ServiceDependency) -> Response:
+    """How circuits are sized: what each method does, its paper, and whether it uses the neural simulator."""
+    return json_response({"sizing_methods": await _registry(service, "sizing_methods")})
 
 
 @router.get(

@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 import app as package
 from app.jobs.ledger import Ledger
 from app.jobs.runner import JobRunner
-from app.service import about, dashboard, inline, jobs
+from app.service import about, dashboard, inline, jobs, sizing
 from app.service.about import watch_workshop
 from app.service.context import Service
 from app.service.metrics import Metrics
@@ -54,7 +54,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
-    routers = (inline.router, jobs.router, about.router, dashboard.router)
+    routers = (inline.router, sizing.router, jobs.router, about.router, dashboard.router)
     for router in routers:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -9,7 +9,7 @@ from typing import Any, cast
 from app.requests import JobRequest
 from app.service.metrics import Metrics
 from app.validators._base import Rung
-from app.workshop import Row, Workshop
+from app.workshop import Row, Workshop, is_finished
 
 
 class CountedWorkshop:
@@ -35,7 +35,8 @@ class CountedWorkshop:
         # The protocol promises that the iterator can be closed, which only generators are typed for.
         async with aclosing(cast("AsyncGenerator[Row, None]", produced)) as rows:
             async for row in rows:
-                self._metrics.count_circuit(kind, str(row["status"]), "job" if in_background else "inline")
+                if is_finished(row):
+                    self._metrics.count_circuit(kind, str(row["status"]), "job" if in_background else "inline")
                 yield row
 
     async def validate(

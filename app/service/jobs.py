@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -12,20 +14,24 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from starlette.responses import StreamingResponse
 
+from app.design.report import design_document, funnel_of
 from app.errors import NotFound
-from app.jobs.ledger import MAX_KEY_LENGTH, MAX_PAGE, JobRecord, JobStatus
+from app.jobs.ledger import MAX_KEY_LENGTH, MAX_PAGE, JobRecord, JobStatus, Submission
 from app.jobs.progress import JobEvent
-from app.requests import JOB_REQUESTS, MAX_JOB_COUNT
+from app.requests import JOB_REQUESTS, MAX_JOB_COUNT, AnalogDesignRequest, JobRequest
 from app.service import schemas
 from app.service.answers import BODY_PROBLEMS, json_response, json_text, problems
 from app.service.bodies import StrictRoute
 from app.service.context import Service, ServiceDependency
 from app.service.problems import at_pointer
-from app.workshop import Outcome
+from app.workshop import Outcome, Row
 
 router = APIRouter(prefix="/v1/jobs", route_class=StrictRoute, tags=["jobs"])
 
 NDJSON = "application/x-ndjson"
+
+#: The kind of jobs that have a funnel.
+DESIGN = "analog.design"
 
 #: Seconds without news after which a stream of events says that it still lives.
 KEEPALIVE_S = 15.0
@@ -47,7 +53,19 @@ _EVENT_SCHEMA = {
     "required": ["id", "event", "data"],
 }
 
-_Key = Annotated[
+#: What a call that asks for a job answers, for OpenAPI.
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": schemas.Job,
+        "description": "The job is kept durably and will be done, even if the service is killed now.",
+        "headers": {
+            "Location": {"description": "The job.", "schema": {"type": "string"}},
+            "Retry-After": {"description": "Seconds after which to look.", "schema": {"type": "integer"}},
+        },
+    }
+}
+
+IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
@@ -72,21 +90,42 @@ def job_document(job: JobRecord) -> dict[str, Any]:
     """The job as callers see it."""
     own = f"/v1/jobs/{job.id}"
     links = {"self": own, "events": f"{own}/events", "results": f"{own}/results", "cancel": f"{own}/cancel"}
-    return {**job.as_json(), "links": links}
+    if job.kind == DESIGN:
+        links["design"] = f"{own}/design"
+    return {**job.as_json(), "unfinished": [], "links": links}
 
 
-async def submit(service: Service, submission: schemas.JobSubmission, key: str | None = None) -> tuple[JobRecord, bool]:
-    """The job that the submission asks for, durably in the ledger, and whether this call made it.
+def told_document(service: Service, job: JobRecord, unfinished: Sequence[Row]) -> dict[str, Any]:
+    """The job with what is known of rows that are being made, and of a design its funnel. Reads the ledger."""
+    told = job_document(job) | {"unfinished": list(unfinished)}
+    if job.kind == DESIGN:
+        told["funnel"] = funnel_of([*rows_of(service, job.id), *unfinished])
+    return told
+
+
+def rows_of(service: Service, job_id: str) -> list[Row]:
+    """Every row that the job has now."""
+    return [json.loads(line) for line in service.ledger.stream_results(job_id)]
+
+
+async def submit(service: Service, kind: str, request: JobRequest, key: str | None = None) -> Submission:
+    """The job of the request, durably in the ledger.
 
     Raises:
-        InvalidInput: The request cannot be done here; the pointer is into the submission.
+        InvalidInput: The request cannot be done here.
         Conflict: The idempotency key was used with another body.
     """
-    with at_pointer("/request"):
-        prepared = await asyncio.to_thread(service.workshop.prepare, submission.kind, submission.request)
-    body = submission.request.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    made = await service.runner.submit(submission.kind, prepared, body=body, idempotency_key=key)
-    return made.job, made.is_new
+    prepared = await asyncio.to_thread(service.workshop.prepare, kind, request)
+    body = request.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return await service.runner.submit(kind, prepared, body=body, idempotency_key=key)
+
+
+def accepted(made: Submission) -> Response:
+    """The answer to a call that asks for a job."""
+    headers = {"Location": f"/v1/jobs/{made.job.id}", "Retry-After": "1"}
+    if not made.is_new:
+        headers["Idempotent-Replayed"] = "true"
+    return json_response(job_document(made.job), status_code=202, headers=headers)
 
 
 @router.post(
@@ -94,27 +133,14 @@ async def submit(service: Service, submission: schemas.JobSubmission, key: str |
     status_code=202,
     operation_id="submit_job",
     summary="Submit a job of many rows",
-    responses={
-        202: {
-            "model": schemas.Job,
-            "description": "The job is kept durably and will be done, even if the service is killed now.",
-            "headers": {
-                "Location": {"description": "The job.", "schema": {"type": "string"}},
-                "Retry-After": {"description": "Seconds after which to look.", "schema": {"type": "integer"}},
-            },
-        },
-        **problems(*BODY_PROBLEMS, 404, 409, 503),
-    },
+    responses={**ACCEPTED, **problems(*BODY_PROBLEMS, 404, 409, 503)},
 )
 async def submit_job(
-    service: ServiceDependency, body: Annotated[schemas.JobSubmission, Body()], idempotency_key: _Key = None
+    service: ServiceDependency, body: Annotated[schemas.JobSubmission, Body()], idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Up to a million circuits or sizings. The request is the same as of the inline call of its kind."""
-    job, is_new = await submit(service, body, idempotency_key)
-    headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
-    if not is_new:
-        headers["Idempotent-Replayed"] = "true"
-    return json_response(job_document(job), status_code=202, headers=headers)
+    """Up to a million circuits or sizings. The request is the same as of the call of its kind."""
+    with at_pointer("/request"):
+        return accepted(await submit(service, body.kind, body.request, idempotency_key))
 
 
 @router.get(
@@ -144,8 +170,9 @@ def list_jobs(
     responses={200: {"model": schemas.Job}, **problems(404, 422, 503)},
 )
 def get_job(service: ServiceDependency, job_id: str) -> Response:
-    """Status and counts as they are now."""
-    return json_response(job_document(service.ledger.get_job(checked_id(job_id))))
+    """Status, counts and what is being made as they are now."""
+    job = service.ledger.get_job(checked_id(job_id))
+    return json_response(told_document(service, job, service.runner.unfinished(job.id)))
 
 
 @router.get(
@@ -155,8 +182,8 @@ def get_job(service: ServiceDependency, job_id: str) -> Response:
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "`progress` events while the job runs, one `finished` event at the end; `data` is the job. "
-            "Changes that come faster than they are read are merged.",
+            "description": "`progress` events while the job runs, one `finished` event at the end; `data` is the job "
+            "with its rows that are being made. Changes that come faster than they are read are merged.",
             "content": {"text/event-stream": {"schema": _EVENT_SCHEMA}},
         },
         204: {"description": "The client has seen the end (by its Last-Event-ID): there is nothing to come back for."},
@@ -178,13 +205,22 @@ async def watch_job(
     # A change of status alone must not be lost, so only an event of the same status counts as seen.
     done_seen = int(seen[1]) if seen and seen[2] == job.status else None
     events = service.runner.subscribe(job.id, last_event_id=done_seen)
-    return StreamingResponse(event_stream(events), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(
+        event_stream(events, partial(told_document, service)),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
+    )
 
 
 async def event_stream(
-    events: AsyncGenerator[JobEvent, None], keepalive_s: float = KEEPALIVE_S
+    events: AsyncGenerator[JobEvent, None],
+    told: Callable[[JobRecord, Sequence[Row]], Mapping[str, Any]],
+    keepalive_s: float = KEEPALIVE_S,
 ) -> AsyncGenerator[bytes, None]:
-    """Events in the wire format of server-sent events, with a comment when there is no news for long."""
+    """Events in the wire format of server-sent events, with a comment when there is no news for long.
+
+    `told` makes the document of a job and its unfinished rows, in a thread.
+    """
     pending: asyncio.Task[JobEvent | None] | None = None
     try:
         while True:
@@ -197,7 +233,10 @@ async def event_stream(
             if event is None:
                 return
             name = "finished" if event.job.is_finished else "progress"
-            data = json_text(job_document(event.job))
+            try:
+                data = json_text(await asyncio.to_thread(told, event.job, event.unfinished))
+            except NotFound:  # deleted meanwhile
+                return
             yield f"id: {event.id}.{event.job.status}\nevent: {name}\ndata: {data}\n\n".encode()
     finally:
         if pending is not None:
@@ -220,7 +259,11 @@ async def _next_event(events: AsyncGenerator[JobEvent, None]) -> JobEvent | None
     summary="Rows of a job",
     responses={
         200: {
-            "model": schemas.CircuitPage | schemas.SimulationPage | schemas.PredictionPage,
+            "model": schemas.CircuitPage
+            | schemas.SimulationPage
+            | schemas.PredictionPage
+            | schemas.SizedPage
+            | schemas.DesignPage,
             "description": "A page, or with `application/x-ndjson` every row, one JSON object a line.",
             "content": {NDJSON: {"schema": {"type": "string"}}},
         },
@@ -253,6 +296,21 @@ def get_results(
     return json_response(
         {rows_key: page.rows, "next_cursor": next_cursor}, headers=_link(f"/v1/jobs/{job_id}/results", parameters)
     )
+
+
+@router.get(
+    "/{job_id}/design",
+    operation_id="get_design",
+    summary="What a design has come to",
+    responses={200: {"model": schemas.Design}, **problems(404, 422, 503)},
+)
+def get_design(service: ServiceDependency, job_id: str) -> Response:
+    """The funnel, the circuits that pass in order of merit, and why the others fell out, as far as there are rows."""
+    job = service.ledger.get_job(checked_id(job_id))
+    if job.kind != DESIGN:
+        raise NotFound("design of job", job.id)
+    request = AnalogDesignRequest.model_validate(job.request)
+    return json_response(design_document(rows_of(service, job.id), request.specification.wish))
 
 
 @router.post(

@@ -15,10 +15,12 @@ from app.service.problems import Problem, ProblemError
 _DESCRIPTION = """\
 Josephson proposes analog circuits and OpenQASM programs and checks each one: analog circuits by electrical rules and an
 operating point in ngspice, programs by Qiskit's own reader. Netlists are simulated on testbenches, at any sizing, or
-their metrics are predicted by a neural simulator.
+their metrics are predicted by a neural simulator. They are sized until they meet a specification, and designs of a type
+are found that do.
 
 A few rows come inline (`POST /v1/analog/generate`, `POST /v1/quantum/generate`, `POST /v1/analog/simulate`,
-`POST /v1/analog/predict`); many come as a job (`POST /v1/jobs`). The same seed gives the same rows. Errors are RFC 9457
+`POST /v1/analog/predict`); many come as a job (`POST /v1/jobs`), and what takes minutes is one at once
+(`POST /v1/analog/size`, `POST /v1/analog/design`). The same seed gives the same rows. Errors are RFC 9457
 problem documents; `/docs/problems` lists their types.
 """
 
@@ -50,6 +52,32 @@ _REQUEST_EXAMPLES: dict[str, dict[str, Any]] = {
         "known": {"gain_db": 38.4},
         "seed": 1,
     },
+    "AnalogSizeRequest": {
+        "netlist": shapes.PAIR,
+        "testbench": "opamp",
+        "technology": "generic180",
+        "specification": {"bounds": ["gain_db>35", "ugf_hz>5meg"], "objective": {"minimize": "power_w"}},
+        "budget": {"simulations": 100, "minutes": 5},
+        "seed": 1,
+    },
+    "AnalogDesignRequest": {
+        "type": "opamp",
+        "technology": "generic180",
+        "specification": {"bounds": ["gain_db>60", "ugf_hz>10meg", "phase_margin_deg>60"]},
+        "enough": 3,
+        "budget": {"simulations": 1000, "minutes": 10},
+        "seed": 3,
+    },
+    "SpecificationRequest": {
+        "bounds": ["gain_db>60", {"metric": "phase_margin_deg", "low": 60}],
+        "objective": {"minimize": "power_w"},
+        "settings": {"load_f": 2e-12},
+        "corners": "pvt",
+    },
+    "BoundRequest": {"metric": "gain_db", "low": 60},
+    "BudgetRequest": {"simulations": 200, "minutes": 10},
+    "DesignBudgetRequest": {"simulations": 1000, "minutes": 10},
+    "SpentRequest": {"simulations": 0, "seconds": 0.0, "passing": 0},
     "CornerRequest": {"process": "ss", "supply_v": 1.62, "celsius": 125.0},
     "TranspileRequest": {"target": "heavy_hex", "qubits": 65, "optimization_level": 3},
     "Draw": {"count": 1000, "method": "guided"},

@@ -359,9 +359,9 @@ def _validation_entry(entry: Mapping[str, Any], body: Any, body_schema: Any) -> 
     if kind == "union_tag_not_found":
         return ProblemError(detail="Field required", pointer="/kind")
     if kind in ("too_short", "too_long") and "actual_length" in entry["ctx"]:
-        limit = entry["ctx"].get("min_length", entry["ctx"].get("max_length"))
+        limit, found = entry["ctx"].get("min_length", entry["ctx"].get("max_length")), entry["ctx"]["actual_length"]
         side = "at least" if kind == "too_short" else "at most"
-        message = f"has {entry['ctx']['actual_length']} items, it takes {side} {limit}"
+        message = f"has {'more' if found is None else found} items, it takes {side} {limit}"
     if kind == "extra_forbidden":
         message = f"unknown key {_shorten(str(path[-1]))!r}"
         near = difflib.get_close_matches(str(path[-1])[:MAX_ECHO], _known_keys(body_schema, path), n=1)

@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.requests import AnalogGenerateRequest, AnalogPredictRequest, AnalogSimulateRequest, QuantumGenerateRequest
+from app.requests import (
+    AnalogDesignRequest,
+    AnalogGenerateRequest,
+    AnalogPredictRequest,
+    AnalogSimulateRequest,
+    AnalogSizeRequest,
+    QuantumGenerateRequest,
+)
 from app.workshop import Outcome
 
 JobStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
@@ -116,6 +123,66 @@ _PREDICTIONS = {
     "topology_known": True,
     "physics": True,
 }
+_NOMINAL = "tt,1.8V,27C"
+_LIMIT = {
+    "bound": "gain_db>60",
+    "metric": "gain_db",
+    "worst": 52.3,
+    "corner": "ss,1.62V,125C",
+    "margin": -7.7,
+    "is_met": False,
+}
+_SIZED = {
+    "index": 0,
+    "status": "invalid",
+    "binding": "gain_db>60: gain_db is 52.3 dB at ss,1.62V,125C, 7.7 dB short",
+    "seed": 3,
+    "method": "insight-m",
+    "sizes": _SIZING["sizes"],
+    "netlist": "M1 VOUT1 VIN1 VSS VSS nmos W=5u L=500n\nR1 VDD VOUT1 10k\n",
+    "metrics": {_NOMINAL: {"gain_db": 58.4, "ugf_hz": 9.1e6}, "ss,1.62V,125C": {"gain_db": 52.3, "ugf_hz": 7.2e6}},
+    "undefined": {},
+    "margins": [_LIMIT],
+    "simulations": 200,
+    "offline_simulations": 31_000,
+    "met_after": None,
+    "trials": 171,
+    "wall_s": 41.2,
+    "cpu_s": {"simulator": 3.1, "own": 35.0},
+    "trace": [{"simulations": 4, "score": -0.9, "best": -0.9}],
+    "model": {"rows": 160, "errors": {"gain_db": {"first": 0.9, "last": 0.2, "last_unadapted": 0.8}}},
+    "stored_rows": 171,
+}
+_DESIGNED = {
+    **_SIZED,
+    "status": "ok",
+    "binding": None,
+    "origin": "generated",
+    "name": None,
+    "type": "opamp",
+    "model": "analog-small",
+    "reached": "passing",
+    "stage": None,
+    "why": None,
+    "device_count": 9,
+    "nearest": {"name": "opamp/two_stage_miller", "similarity": 0.81},
+    "novelty": {"is_novel": True, "nearest_similarity": 0.83},
+    "least_margin": 0.21,
+    "elapsed_s": 57.0,
+}
+_FUNNEL = {"proposed": 48, "legal": 31, "conducting": 22, "promising": 12, "sized": 5, "passing": 3}
+_METHOD = {
+    "name": "insight-m",
+    "summary": "model-based batch reinforcement learning inside the neural simulator",
+    "reference": "poddar2024insight",
+    "uses_model": True,
+    "is_default": True,
+}
+_UNFINISHED = {
+    "index": 0,
+    "status": "running",
+    "progress": {"note": "40 of 200 simulations, the best misses gain_db>60", "simulations": 40, "score": -0.4},
+}
 _METRIC = {
     "name": "gain_db",
     "unit": "dB",
@@ -166,6 +233,7 @@ _JOB = {
     "counts": _COUNTS,
     "seed": 1,
     "created": "2026-11-22T12:00:00Z",
+    "unfinished": [],
     "links": {
         "self": f"/v1/jobs/{_JOB_ID}",
         "events": f"/v1/jobs/{_JOB_ID}/events",
@@ -390,6 +458,14 @@ class PredictionRow(BaseModel):
     model_config = _example(_PREDICTION)
 
 
+class Adaptation(BaseModel):
+    """What predictions follow beside the model."""
+
+    rows: int = Field(description="Simulations of the circuit on this installation.")
+
+    model_config = _example({"rows": 24})
+
+
 class Predictions(_Benched):
     """What an inline prediction answers: rows by index, and what they have in common."""
 
@@ -399,8 +475,108 @@ class Predictions(_Benched):
     topology_known: bool = Field(description="Whether the model learnt from simulations of this circuit.")
     physics: bool = Field(description="Whether the table simulator was asked first.")
     physics_note: str | None = Field(None, description="Why it was not, though it should have been.")
+    adaptation: Adaptation | None = Field(None, description="Absent where nothing was simulated of the circuit here.")
 
     model_config = _example(_PREDICTIONS)
+
+
+class Margin(BaseModel):
+    """How one side of a bound is kept. `margin` is in the metric's own unit, negative where the bound is not met."""
+
+    bound: str
+    metric: str
+    worst: float | None = Field(description="Over all corners; null where a corner has none.")
+    corner: str = Field(description="Where that is.")
+    margin: float | None
+    is_met: bool
+
+    model_config = _example(_LIMIT)
+
+
+class SizedRow(BaseModel):
+    """One run: the best sizing that it found, simulated at every corner. Corners are keys such as `ss,1.62V,125C`."""
+
+    index: int
+    status: Outcome = Field(
+        description="ok: every bound is met at every corner; invalid: `binding` says which one holds it back; error: "
+        "the run could not be made."
+    )
+    seed: int | None = None
+    method: str | None = None
+    binding: str | None = Field(None, description="The bound that is missed by most, and by how much.")
+    sizes: dict[str, float] = Field(default_factory=dict, description="SI units; every variable.")
+    netlist: str | None = Field(None, description="SPICE with these sizes; bias sources are among `sizes` alone.")
+    metrics: dict[str, dict[str, float | None]] = Field(default_factory=dict, description="By corner, in SI units.")
+    undefined: dict[str, dict[str, Cause]] = Field(default_factory=dict, description="A reason for every null.")
+    margins: list[Margin] = Field(default_factory=list)
+    simulations: int | None = Field(None, description="By ngspice, those at corners and of the last check included.")
+    offline_simulations: int | None = Field(None, description="Of the neural simulator.")
+    met_after: int | None = Field(None, description="Simulations up to the first sizing that meets everything.")
+    trials: int | None = Field(None, description="Sizings that were simulated.")
+    wall_s: float | None = None
+    cpu_s: dict[str, float] | None = Field(
+        None, description="Of ngspice, and of the service's own process meanwhile, whatever else it did."
+    )
+    trace: list[dict[str, float]] = Field(default_factory=list, description="Where the best score rose, and the end.")
+    model: dict[str, Any] | None = Field(
+        None, description="How far the neural simulator was off, at first and at last, with and without what it learnt "
+        "of the circuit; or a note why it was not used."
+    )  # fmt: skip
+    stored_rows: int | None = Field(None, description="Simulations that later predictions of the circuit follow.")
+    decks: dict[str, dict[str, str]] | None = Field(None, description="By corner and setup, as `ngspice -b` runs them.")
+    problem: dict[str, Any] | None = Field(None, description="With status error: what happened.")
+
+    model_config = _example(_SIZED)
+
+
+class DesignedRow(SizedRow):
+    """One candidate of a design. One that was sized has the fields of a sizing."""
+
+    origin: Literal["archetype", "generated"] | None = None
+    name: str | None = Field(None, description="Of an archetype.")
+    type: str | None = None
+    model: Any = Field(None, description="The generator; of a sized candidate also what the neural simulator learnt.")
+    reached: str | None = Field(None, description="proposed, legal, conducting, promising, sized or passing.")
+    stage: str | None = Field(
+        None, description="Where it fell out: duplicate, not_legal, not_conducting, not_promising, not_tried, not_met."
+    )
+    why: str | None = Field(None, description="A sentence, where it fell out.")
+    device_count: int | None = None
+    nearest: dict[str, Any] | None = Field(None, description="The archetype that is most like it: name, similarity.")
+    novelty: dict[str, Any] | None = Field(None, description="Against what the generator learnt from.")
+    promise: dict[str, Any] | None = Field(None, description="What the neural simulator expected of it.")
+    least_margin: float | None = Field(None, description="Of a sized one, in nepers; negative where it is not met.")
+    elapsed_s: float | None = Field(None, description="Since the design began.")
+    findings: list[Finding] = Field(default_factory=list)
+    pareto_rank: int | None = Field(None, description="Among those that pass, where they are ranked: 1 is the best.")
+
+    model_config = _example(_DESIGNED)
+
+
+class Funnel(BaseModel):
+    """How many candidates of a design have reached each stage."""
+
+    proposed: int
+    legal: int
+    conducting: int
+    promising: int
+    sized: int
+    passing: int
+
+    model_config = _example(_FUNNEL)
+
+
+class Design(BaseModel):
+    """What a design has come to: circuits that pass, the best first, and why the other candidates fell out."""
+
+    funnel: Funnel
+    results: list[DesignedRow]
+    fell_out: list[DesignedRow]
+    cost: dict[str, float]
+
+    model_config = _example(
+        {"funnel": _FUNNEL, "results": [_DESIGNED], "fell_out": [], "cost": {"simulations": 431, "wall_s": 140.0}}
+    )
 
 
 class Check(BaseModel):
@@ -483,8 +659,55 @@ class PredictionJob(BaseModel):
     )
 
 
+class SizingJob(BaseModel):
+    """A job that sizes a circuit."""
+
+    kind: Literal["analog.size"]
+    request: AnalogSizeRequest
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "analog.size",
+                    "request": {
+                        "netlist": PAIR,
+                        "testbench": "opamp",
+                        "specification": {"bounds": ["gain_db>35"]},
+                        "seed": 1,
+                    },
+                }
+            ]
+        },
+    )
+
+
+class DesignJob(BaseModel):
+    """A job that designs circuits."""
+
+    kind: Literal["analog.design"]
+    request: AnalogDesignRequest
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "analog.design",
+                    "request": {"type": "opamp", "specification": {"bounds": ["gain_db>60"]}, "seed": 3},
+                }
+            ]
+        },
+    )
+
+
 #: The body of POST /v1/jobs.
-JobSubmission = Annotated[AnalogJob | QuantumJob | SimulationJob | PredictionJob, Field(discriminator="kind")]
+JobSubmission = Annotated[
+    AnalogJob | QuantumJob | SimulationJob | PredictionJob | SizingJob | DesignJob, Field(discriminator="kind")
+]
 
 
 class JobCounts(BaseModel):
@@ -502,6 +725,16 @@ class JobCounts(BaseModel):
     model_config = _example(_COUNTS)
 
 
+class UnfinishedRow(BaseModel):
+    """A row that is being made. `progress` has a sentence (`note`), and numbers that depend on the kind of job."""
+
+    index: int
+    status: Literal["running"]
+    progress: dict[str, Any]
+
+    model_config = _example(_UNFINISHED)
+
+
 class Job(BaseModel):
     """A job of many rows. `model` is null where no trained model makes them."""
 
@@ -511,6 +744,10 @@ class Job(BaseModel):
     counts: JobCounts
     seed: int | None
     created: str = Field(description="RFC 3339, UTC.")
+    unfinished: list[UnfinishedRow] = Field(
+        description="Rows that this process makes now, where they take long; only of one job and in events."
+    )
+    funnel: Funnel | None = Field(None, description="Of a design, likewise.")
     links: dict[str, str]
 
     model_config = _example(_JOB)
@@ -558,13 +795,47 @@ class PredictionPage(BaseModel):
     model_config = _example({"rows": [_PREDICTION], "next_cursor": None})
 
 
+class SizedPage(BaseModel):
+    """Rows of a job of runs that size a circuit, by index."""
+
+    rows: list[SizedRow]
+    next_cursor: str | None = Field(
+        description="Give it as `cursor` for the next page; null when there are no more rows now."
+    )
+
+    model_config = _example({"rows": [_SIZED], "next_cursor": None})
+
+
+class DesignPage(BaseModel):
+    """Rows of a design that are done, by index."""
+
+    candidates: list[DesignedRow]
+    next_cursor: str | None = Field(
+        description="Give it as `cursor` for the next page; null when there are no more rows now."
+    )
+
+    model_config = _example({"candidates": [_DESIGNED], "next_cursor": None})
+
+
 class Models(BaseModel):
     """Models that can be named in a request."""
 
     models: list[dict[str, Any]]
 
     model_config = _example(
-        {"models": [{"name": "analog-small", "kind": "analog", "is_default": True, "parameters": 3_100_000}]}
+        {
+            "models": [
+                {"name": "analog-small", "kind": "analog", "is_default": True, "parameters": 3_100_000},
+                {
+                    "name": "simulator",
+                    "kind": "simulator",
+                    "is_default": True,
+                    "parameters": 409_864,
+                    "training_rows": 109_195,
+                    "is_loaded": False,
+                },
+            ]
+        }
     )
 
 
@@ -582,6 +853,14 @@ class Testbenches(BaseModel):
     testbenches: list[dict[str, Any]]
 
     model_config = _example({"testbenches": [_TESTBENCH]})
+
+
+class SizingMethods(BaseModel):
+    """Sizing methods of the registry."""
+
+    sizing_methods: list[dict[str, Any]]
+
+    model_config = _example({"sizing_methods": [_METHOD]})
 
 
 class Validators(BaseModel):

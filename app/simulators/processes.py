@@ -328,12 +328,15 @@ class WorkerPool:
         thread.start()
 
     def _forget(self, job: _Job) -> None:
-        """A future that its holder cancelled while it waited leaves the queue."""
+        """A future that its holder cancelled while it waited leaves the queue, and who waits for it is told."""
         if job.future.cancelled():
             with self._lock:
+                was_waiting = job in self._waiting or job in self._waiting_behind
                 self._waiting.pop(job, None)
                 self._waiting_behind.pop(job, None)
                 self._counts["cancelled"] += 1
+            if was_waiting:  # else the lane that took it says so
+                job.future.set_running_or_notify_cancel()
 
     @staticmethod
     def _stop(lane: _Lane) -> None:
@@ -482,6 +485,11 @@ class PoolShare:
     def size(self) -> int:
         """Most processes of the pool."""
         return self._pool.size
+
+    @property
+    def is_stopped(self) -> bool:
+        """No request can be made any more."""
+        return self._is_stopped
 
     def submit(self, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
         """See `WorkerPool.submit`; raises SimulatorFailure once the share is stopped."""

@@ -9,10 +9,11 @@ from typing import Any
 from app.errors import NotLearnt, SimulatorFailure
 from app.requests import AnalogSizeRequest, JobRequest
 from app.resources import data_path
+from app.simulations import RowStore
 from app.simulators.processes import ProcessLimits, WorkerPool
 from app.sizing._base import sizing_methods
 from app.sizing.model import CircuitModel
-from app.sizings import ModelMaker, RowStore, Sizings, describe_method
+from app.sizings import ModelMaker, Sizings, describe_method
 from app.testbenches._base import Corner
 from app.testbenches._simulator import Bench
 from app.workshop import Row

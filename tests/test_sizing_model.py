@@ -88,8 +88,8 @@ def test_the_other_corners_are_asked_of_few_points():
     setup = amplifier_setup("gain_db>60", corners="pvt")
     told, models = forecaster(setup)
     told.forecast(np.random.default_rng(1).uniform(size=(100, len(setup.problem.start))))
-    assert [model.evaluations for model in models] == [100, 25, 25, 25, 25]
-    assert told.evaluations == 200
+    assert [model.evaluations for model in models] == [100, 32, 32, 32, 32]
+    assert told.evaluations == 228
 
 
 def test_a_metric_that_the_model_cannot_tell_is_open():

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 _UNTOLD_SPREAD = 1.0
 
 #: The part of a forecast's points that the other corners are asked of, and the fewest.
-_SHARE_ASKED, _LEAST_ASKED = 0.25, 8
+_SHARE_ASKED, _LEAST_ASKED = 0.25, 32
 
 #: Rows at the beginning and at the end whose errors are told.
 _SHOWN = 8

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.table_simulator.device_tables import CAPACITANCES, KINDS, WIDTH_EFFECTS, DeviceTables, thermal_voltage
+from app.table_simulator.device_tables import CAPACITANCES, WIDTH_EFFECTS, DeviceTables, thermal_voltage
+from app.table_simulator.noise_tables import NoiseTables, thermal_noise
+from app.table_simulator.table_plans import KINDS
 from app.technologies._base import Technology
 
 #: Of every transistor: slope factor, threshold, current of a square one at moderate inversion, channel-length
 #: modulation at 1 um, gate-source, gate-drain and drain-bulk capacitance per width.
 SLOPE, THRESHOLD_V, SCALE_A, MODULATION_PER_V = 1.3, 0.45, {"nmos": 4e-7, "pmos": 1.5e-7}, 0.08
 GATE_SOURCE_F_PER_M, GATE_DRAIN_F_PER_M, DRAIN_BULK_F_PER_M = 2e-9, 3e-10, 8e-10
+
+#: Of every transistor: white noise over that of its channel's conductance; flicker noise at 1 Hz and of a square metre
+#: of gate over the square of the current, and with which power of the frequency it falls.
+NOISE_SHARE, FLICKER_M2_PER_HZ, EXPONENTS = 0.7, {"nmos": 4e-20, "pmos": 5e-21}, {"nmos": 0.9, "pmos": 1.1}
 
 
 def ekv_current(
@@ -66,11 +72,26 @@ def ekv_tables(technology: Technology, process: str, celsius: float) -> DeviceTa
     )  # fmt: skip
 
 
+def ekv_noise(tables: DeviceTables) -> NoiseTables:
+    """The noise of such transistors; that of wide ones is no other."""
+    places = np.array([0, 5]), np.arange(0, 16, 5), np.arange(0, 61, 4)
+    at = np.ix_(np.arange(len(tables.lengths_m)), *places)
+    values = {}
+    for kind in KINDS:
+        told = tables.values[kind]
+        conductance = (told["gm"] + told["gds"] + told["gmbs"])[at]
+        flicker = FLICKER_M2_PER_HZ[kind] * told["id"][at] ** 2 / tables.lengths_m[:, None, None, None]
+        values[kind] = {"white": NOISE_SHARE * thermal_noise(tables.celsius) * conductance, "flicker": flicker}
+    nothing = np.zeros((len(tables.widths_m), len(tables.lengths_m), 2))
+    return NoiseTables(places, tables.widths_m, values, dict.fromkeys(KINDS, nothing), EXPONENTS)
+
+
 class EkvTables:
     """Where a table simulator gets these tables from."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, float], DeviceTables] = {}
+        self._noise: dict[tuple[str, str, float], NoiseTables] = {}
 
     def tables(self, technology: Technology, process: str, celsius: float) -> DeviceTables:
         """The same object for the same question."""
@@ -78,3 +99,10 @@ class EkvTables:
         if key not in self._known:
             self._known[key] = ekv_tables(technology, process, celsius)
         return self._known[key]
+
+    def noise(self, technology: Technology, process: str, celsius: float) -> NoiseTables:
+        """The same object for the same question."""
+        key = (technology.name, process, celsius)
+        if key not in self._noise:
+            self._noise[key] = ekv_noise(self.tables(technology, process, celsius))
+        return self._noise[key]

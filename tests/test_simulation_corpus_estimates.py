@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from app.analog.spice import parse_spice
 from app.errors import SimulatorFailure, Unavailable
 from app.neural_simulator.arrays import CIRCUIT, DEFINED, FACTS, NOT_RUN, SIMULATOR, Estimates
 from app.neural_simulator.dataset import SimulationGroup
 from app.neural_simulator.features import Sizings
 from app.simulation_corpus.estimates import bench_estimates, group_estimates, with_estimates
 from app.table_simulator.device_tables import DeviceTables
+from app.table_simulator.noise_tables import NoiseTables
 from app.table_simulator.solver import TableSimulator
 from app.technologies._base import Technology, technologies
 from app.testbenches._base import testbenches
@@ -133,29 +135,44 @@ class Failing:
     def tables(self, technology: Technology, process: str, celsius: float) -> DeviceTables:
         raise self.error
 
+    def noise(self, technology: Technology, process: str, celsius: float) -> NoiseTables:
+        raise self.error
 
-def test_without_tables_nothing_was_asked():
+
+def test_without_tables_only_what_takes_no_solution_is_told(simulator: TableSimulator):
     bench = bench_of(MIRROR)
-    found, note = bench_estimates(
-        TableSimulator(Failing(Unavailable("no tables of tt"))),
-        bench,
-        vectors_of(bench, 2),
-        all_metrics(bench),
-        ("M1",),
-    )
+    metrics, vectors = all_metrics(bench), vectors_of(bench, 2)
+    failing = TableSimulator(Failing(Unavailable("no tables of tt")))
+    found, note = bench_estimates(failing, bench, vectors, metrics, ("M1",))
     assert note == "no tables of tt"
-    assert (found.causes == NOT_RUN).all()
-    assert np.isnan(found.values).all()
+    place = metrics.index("area_m2")
+    expected, _ = bench_estimates(simulator, bench, vectors, ("area_m2",), ())
+    np.testing.assert_array_equal(found.values[:, place], expected.values[:, 0])
+    assert (found.causes[:, place] == DEFINED).all()
+    assert (np.delete(found.causes, place, axis=1) == NOT_RUN).all()
+    assert np.isnan(np.delete(found.values, place, axis=1)).all()
+    assert np.isnan(found.facts).all()
 
 
-def test_a_circuit_without_a_solution_has_none_for_any_metric_that_was_asked():
+def test_a_circuit_without_equations_has_its_area_all_the_same(simulator: TableSimulator):
+    netlist = parse_spice(
+        "sampler\nX1 VIN1 VOUT1 VCLK1 VDD VSS transmission_gate\nM1 VOUT1 VIN1 VSS VSS nmos W=2u L=1u\n.end\n"
+    ).netlist
+    bench = prepare_bench(netlist, testbenches["sampler"], GENERIC180)
+    found, note = bench_estimates(simulator, bench, [bench.space.start], ("area_m2", "track_noise_v"), ("M1",))
+    assert note == "the table simulator has no equations for blocks (x1)"
+    assert found.causes.tolist() == [[DEFINED, NOT_RUN]]
+    assert found.values[0, 0] == pytest.approx(2e-12)
+
+
+def test_a_circuit_without_a_solution_has_none_for_any_metric_that_takes_one():
     bench = bench_of(MIRROR)
     found, note = bench_estimates(
         TableSimulator(Failing(SimulatorFailure("no solution"))), bench, vectors_of(bench, 2),
-        ("current_ratio", "startup_time_s"), ("M1",),
+        ("current_ratio", "startup_time_s", "area_m2"), ("M1",),
     )  # fmt: skip
     assert note == "no solution"
-    assert found.causes.tolist() == [[SIMULATOR, NOT_RUN]] * 2
+    assert found.causes.tolist() == [[SIMULATOR, NOT_RUN, DEFINED]] * 2
 
 
 def test_rows_that_make_no_bench_have_no_estimates_and_a_reason(simulator: TableSimulator, mixed: SimulationGroup):

@@ -17,6 +17,8 @@ from app.errors import SimulatorFailure, Unavailable
 from app.simulators.processes import WorkerPool
 from app.table_simulator.device_tables import DeviceTableSource, device_tables
 from app.table_simulator.devices import MosLookup
+from app.table_simulator.mos_noise import MosNoise
+from app.table_simulator.noise_tables import noise_tables
 from app.table_simulator.solver import TableResults, TableSimulator
 from app.technologies._base import Technology, technologies
 from app.testbenches._base import testbenches
@@ -133,9 +135,37 @@ def test_an_operational_amplifier_measures_as_in_ngspice(
 @pytest.mark.parametrize(
     ("testbench", "limits"),
     [
-        ("amplifier", {"gain_db": 0.5, "bandwidth_hz": 0.05, "output_resistance_ohm": 0.05, "output_swing_v": 0.05}),
-        ("current_mirror", {"output_current_a": 0.02, "output_resistance_ohm": 0.15, "compliance_v": 0.05}),
-        ("bandgap", {"reference_v": 0.01, "psrr_db": 0.5, "output_resistance_ohm": 0.05}),
+        (
+            "amplifier",
+            {
+                "gain_db": 0.5,
+                "bandwidth_hz": 0.05,
+                "output_resistance_ohm": 0.05,
+                "output_swing_v": 0.05,
+                "input_noise_v_per_rthz": 0.02,
+                "input_noise_v": 0.02,
+                "output_noise_v": 0.02,
+            },
+        ),
+        (
+            "current_mirror",
+            {
+                "output_current_a": 0.02,
+                "output_resistance_ohm": 0.15,
+                "compliance_v": 0.05,
+                "output_noise_a_per_rthz": 0.04,
+            },
+        ),
+        (
+            "bandgap",
+            {
+                "reference_v": 0.01,
+                "psrr_db": 0.5,
+                "output_resistance_ohm": 0.05,
+                "output_noise_v_per_rthz": 0.03,
+                "output_noise_v": 0.03,
+            },
+        ),
     ],
 )
 def test_other_benches_measure_as_in_ngspice(
@@ -146,6 +176,64 @@ def test_other_benches_measure_as_in_ngspice(
     results, rows = compared(bench, source, ngspice, 6)
     for metric, most in limits.items():
         assert np.median(np.abs(differences(results, rows, metric))) < most
+
+
+@pytest.mark.parametrize("kind", ["nmos", "pmos"])
+def test_the_noise_of_a_transistor_is_what_ngspice_says(
+    kind: str, source: DeviceTableSource, ngspice: WorkerPool
+) -> None:
+    technology, sign = technologies["generic45"], 1 if kind == "nmos" else -1
+    models = technology.device_models()
+    rng = np.random.default_rng(5)
+    shares = rng.uniform(size=(40, 4))
+    width, length = 0.3e-6 * 100 ** shares[:, 0], 0.06e-6 * 50 ** shares[:, 1]
+    vgs, vds = 0.35 + 0.6 * shares[:, 2], 0.05 + 0.9 * shares[:, 3]
+    lines = ["V1 in 0 DC 0 AC 1", "R1 in out 1"]
+    for number in range(len(shares)):
+        sizes = {"width_m": f"{width[number]:.3g}", "length_m": f"{length[number]:.3g}"}
+        lines.append(models.device_card(Device(f"m{number}", kind, (f"d{number}", f"g{number}", "0", "0")), sizes))
+        lines += [f"V{net}{number} {net}{number} 0 {sign * at[number]:.6g}" for net, at in (("g", vgs), ("d", vds))]
+        lines.append(f"F{number} out 0 Vd{number} 1")
+    lines.append(f".save {' '.join(f'onoise.m{number}' for number in range(len(shares)))}")
+    cards = models.text_for([kind], {kind: list(zip(width.tolist(), length.tolist(), strict=True))})
+    deck = "\n".join(["noise", cards, *lines, ".noise v(out) V1 lin 2 10 1g 1", ".end"]) + "\n"
+    answer = ngspice.submit({"deck": deck, "analysis": "noise", "parameters": []}).result(60)
+    assert answer["status"] == "ok"
+    truth = np.array([answer["vectors"][f"onoise.m{number}"] for number in range(len(shares))]) ** 2
+
+    lookup = MosLookup(source.tables(technology, "tt", technology.celsius))
+    noise = MosNoise(lookup, source.noise(technology, "tt", technology.celsius))
+    group = lookup.group([kind], width[None], length[None], np.ones((1, 40)))
+    at = (sign * vds[None], sign * vgs[None], np.zeros((1, 40)), np.zeros((1, 40)))
+    white, flicker, exponents = noise.densities(group.small_signal(*at).channels)
+    for column, hertz in enumerate((10.0, 1e9)):
+        ours = (white + flicker * hertz ** -exponents[:, None])[0]
+        errors = np.abs(np.log(ours / truth[:, column]))
+        assert (np.median(errors), errors.max()) <= (0.06, 0.35)
+
+
+def test_the_noise_of_an_opamp_is_what_ngspice_says(source: DeviceTableSource, ngspice: WorkerPool) -> None:
+    miller = next(circuit.netlist for circuit in read_archetypes() if circuit.id.endswith("two_stage_miller"))
+    metrics = ["input_noise_v_per_rthz", "input_noise_v"]
+    bench = prepare_bench(miller, testbenches["opamp"], technologies["generic180"], metrics=metrics)
+    results, rows = compared(bench, source, ngspice, 8)
+    for metric in metrics:
+        assert np.median(np.abs(differences(results, rows, metric))) < 0.04
+
+
+def test_noise_is_extracted_once_and_comes_from_the_cache_after(source: DeviceTableSource) -> None:
+    technology = technologies["generic180"]
+    first = source.noise(technology, "tt", 27.0)
+    assert source.noise(technology, "tt", 27.0) is first
+    again = noise_tables(technology, NoPool(), folder=source.folder)
+    np.testing.assert_array_equal(again.values["pmos"]["flicker"], first.values["pmos"]["flicker"])
+    assert again.exponents == first.exponents
+    assert first.exponents == pytest.approx({"nmos": 0.95, "pmos": 1.05})
+
+
+def test_without_a_pool_there_is_only_noise_that_was_extracted(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="noise of transistors of generic45 at tt and 27 C was never extracted"):
+        DeviceTableSource(None, tmp_path).noise(technologies["generic45"], "tt", 27.0)
 
 
 def test_tables_are_extracted_once_and_come_from_the_cache_after(source: DeviceTableSource) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from app.errors import Unavailable
 from app.table_simulator import device_tables as module
+from app.table_simulator import table_files
 from app.table_simulator.device_tables import DeviceTableSource
 from app.technologies._base import technologies
 
@@ -55,9 +56,9 @@ def test_a_failure_is_told_and_not_kept(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_cache_keeps_the_files_that_were_used_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(module, "MOST_FILES", 2)
+    monkeypatch.setattr(table_files, "MOST_FILES", 2)
     for age, name in enumerate(("new", "old", "older"), start=1):
         (tmp_path / f"{name}.npz").touch()
         os.utime(tmp_path / f"{name}.npz", (1e9 - age, 1e9 - age))
-    module._write(tmp_path / "newest.npz", {})
+    table_files.write_arrays(tmp_path / "newest.npz", {})
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["new", "newest"]

@@ -46,19 +46,31 @@ def bench_estimates(
         devices: MOS of the netlist that facts are told of.
 
     A circuit that the simulator has no equations for, and tables that cannot be had, are NOT_RUN; a circuit whose
-    equations have no solution whatever its sizes is SIMULATOR, as a sizing is that it finds no solution for.
+    equations have no solution whatever its sizes is SIMULATOR, as a sizing is that it finds no solution for. What
+    takes no solution is told all the same.
     """
-    nothing = Estimates.nothing(len(vectors), len(metrics), len(devices))
     told = [metric.name for metric in simulator.metrics_of(bench) if metric.name in metrics]
     try:
         with np.errstate(all="ignore"):
             results = simulator.run(bench, vectors, told)
     except (InvalidInput, Unavailable) as error:
-        return nothing, str(error)
+        return _exact(simulator, bench, vectors, metrics, devices), str(error)
     except SimulatorFailure as error:
-        causes = np.where(np.isin(metrics, told), SIMULATOR, nothing.causes).astype(np.int8)
-        return replace(nothing, causes=causes), str(error)
+        found = _exact(simulator, bench, vectors, metrics, devices)
+        is_lost = np.isin(metrics, told) & (found.causes == NOT_RUN)
+        return replace(found, causes=np.where(is_lost, SIMULATOR, found.causes).astype(np.int8)), str(error)
     return _estimates(results, metrics, devices), None
+
+
+def _exact(
+    simulator: TableSimulator,
+    bench: Bench,
+    vectors: Sequence[Sequence[float]] | NDArray[np.float64],
+    metrics: Sequence[str],
+    devices: Sequence[str],
+) -> Estimates:
+    """The estimates of metrics that follow from the sizes alone."""
+    return _estimates(simulator.without_solving(bench, vectors, metrics), metrics, devices)
 
 
 def _estimates(results: TableResults, metrics: Sequence[str], devices: Sequence[str]) -> Estimates:

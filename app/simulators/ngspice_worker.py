@@ -28,7 +28,7 @@ from app.simulators.bias_search import Judged, Lever, judge, saved_vectors, sear
 from app.simulators.deck import deck_with_parameters
 from app.simulators.library import load_companions
 
-ANALYSES = ("op", "dc", "ac", "tran")
+ANALYSES = ("op", "dc", "ac", "noise", "tran")
 
 #: Tolerances of the second try. "Timestep too small" at the defaults is the simulator's failure far more often than the
 #: circuit's; of ten such designs nine finished with these.

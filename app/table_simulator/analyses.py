@@ -18,15 +18,16 @@ from app.units import parse_spice_number
 Array = NDArray[np.float64]
 
 #: Steps that a frequency sweep over many decades has at most: metrics interpolate over the logarithm of the frequency.
-MOST_STEPS = 100
+#: A command that asks for more points a decade than these looks for resonances, and has what it asks for.
+MOST_STEPS, SMOOTH_DENSITY = 100, 20
 
 _ALTER = re.compile(r"alter (\w+) (acmag|dc)\s*=\s*(\S+)", re.IGNORECASE)
 
 
 def is_solved(run: Run) -> bool:
-    """True for operating points, small signals, sweeps of a source, and the transient that finds where to start."""
+    """True for operating points, small signals, noise, sweeps of a source, and the transient that finds a start."""
     swept = run.command.split()[1:2]
-    return run.analysis in ("op", "ac") or (run.analysis == "dc" and swept != ["temp"]) or run.name == KICKED
+    return run.analysis in ("op", "ac", "noise") or (run.analysis == "dc" and swept != ["temp"]) or run.name == KICKED
 
 
 def handed_on(runs: Sequence[Run], needed: set[str]) -> tuple[Run, ...]:
@@ -63,15 +64,16 @@ class Alterations:
 
 
 def frequencies(command: str) -> Array:
-    """The frequencies of ``ac dec 20 10 10g`` or ``ac lin 5 1 9`` in hertz; `MOST_STEPS` of decades at most."""
-    _, kind, points, first, last = command.split()
+    """The frequencies of ``ac dec 20 10 10g`` or ``noise v(b) v_a lin 5 1 9`` in hertz, thinned where smooth."""
+    *_, kind, points, first, last = command.split()
     low, high, count = parse_spice_number(first), parse_spice_number(last), int(points)
     if kind == "lin":
         return np.linspace(low, high, count)
     if kind != "dec":
         raise InvalidRequest(f"the table simulator does not understand the command {command[:80]!r}")
     decades = float(np.log10(high / low))
-    density = min(count, max(1, int(MOST_STEPS / decades + 1e-6))) if decades > 0 else count
+    is_smooth = decades > 0 and count <= SMOOTH_DENSITY
+    density = min(count, max(1, int(MOST_STEPS / decades + 1e-6))) if is_smooth else count
     steps = int(np.floor(decades * density + 1e-6))
     return np.asarray(low * 10 ** (np.arange(steps + 1) / density), dtype=np.float64)
 

@@ -10,39 +10,41 @@ and length: a shift of the gate voltage, and factors of the current and of the o
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-import tempfile
-import threading
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.analog.netlist import Device
-from app.errors import SimulatorFailure, Unavailable
+from app.errors import Unavailable
 from app.resources import user_data_dir
-from app.technologies._base import DeviceModels, Technology
-from app.technologies._gmid import SimulatorPool, reference_width_m
-from app.units import format_spice_number
+from app.table_simulator.made_once import MadeOnce
+from app.table_simulator.noise_tables import NoiseTables, noise_tables
+from app.table_simulator.table_files import read_arrays, write_arrays
+from app.table_simulator.table_plans import (
+    KINDS,
+    Place,
+    TablePlan,
+    answers_of_places,
+    over_places,
+    request,
+    vectors_of,
+)
+from app.technologies._base import Technology
+from app.technologies._gmid import SimulatorPool
 
 Array = NDArray[np.float64]
 
 #: Of the tables' layout and of how they are extracted; other versions' files are not read.
 VERSION = 1
 
-KINDS = ("nmos", "pmos")
-
-#: Corners whose tables stay in memory, about 20 megabytes each, and whose files stay in the cache, 12 megabytes each:
-#: the last used ones.
-MOST_KEPT, MOST_FILES = 16, 200
+#: Corners whose tables stay in memory, about 20 megabytes each: the last used ones. Their files have 12 megabytes each.
+MOST_KEPT = 16
 
 #: Capacitances that leave nothing open: ``cdg`` is the charge at the drain over the voltage of the gate. Rows and
 #: columns of the whole matrix sum to zero, so the source's follow.
@@ -58,14 +60,8 @@ WIDTH_EFFECTS = ("shift_v", "log_current", "log_conductance")
 _BOLTZMANN_V_PER_K = 8.617333262e-5
 _ZERO_CELSIUS_K = 273.15
 
-_LENGTHS, _WIDTHS = 18, 22
-_VGS_STEPS, _VDS_STEPS, _VSB_STEPS = 60, 15, 5
-
-#: The highest gate and drain voltage over the nominal supply, and the highest source-bulk voltage.
-_REACH, _BULK_REACH = 1.2, 0.9
-
-#: What stands for no drain voltage: the current over it is the channel's conductance.
-_LEAST_VDS_V = 1e-3
+#: What is swept of other widths.
+_OF_WIDTH = ("id", "gds")
 
 #: A current per W/L from which a transistor is said to conduct, in amperes: widths are compared above it.
 _CONDUCTS_A = 1e-9
@@ -118,31 +114,25 @@ class DeviceTableSource:
 
     pool: SimulatorPool | None = None
     folder: Path | None = None
-    _known: dict[tuple[str, str, float], Future[DeviceTables]] = field(default_factory=dict, init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _tables: MadeOnce[DeviceTables] = field(default_factory=lambda: MadeOnce(MOST_KEPT), init=False, repr=False)
+    _noise: MadeOnce[NoiseTables] = field(default_factory=lambda: MadeOnce(MOST_KEPT), init=False, repr=False)
 
     def tables(self, technology: Technology, process: str, celsius: float) -> DeviceTables:
         """As `device_tables`; raises Unavailable where there is neither a file nor a pool.
 
         Who asks for tables that somebody else is having extracted waits for those; for others nobody waits.
         """
-        key = (f"{technology.name} {technology.device_models(process).card_hash}", process, celsius)
-        with self._lock:
-            found = self._known.pop(key, None)
-            is_mine = found is None
-            if found is None:
-                found = Future()
-            self._known[key] = found
-            if len(self._known) > MOST_KEPT:
-                del self._known[next(iter(self._known))]
-        if is_mine:
-            try:
-                found.set_result(device_tables(technology, self.pool, process, celsius, folder=self.folder))
-            except BaseException as error:
-                with self._lock:
-                    self._known.pop(key, None)
-                found.set_exception(error)
-        return found.result()
+        key = _key(technology, process, celsius)
+        return self._tables.get(key, lambda: device_tables(technology, self.pool, process, celsius, folder=self.folder))
+
+    def noise(self, technology: Technology, process: str, celsius: float) -> NoiseTables:
+        """As `noise_tables`, otherwise as `tables`."""
+        key = _key(technology, process, celsius)
+        return self._noise.get(key, lambda: noise_tables(technology, self.pool, process, celsius, folder=self.folder))
+
+
+def _key(technology: Technology, process: str, celsius: float) -> Hashable:
+    return technology.name, technology.device_models(process).card_hash, process, celsius
 
 
 def device_tables(
@@ -161,10 +151,10 @@ def device_tables(
         SimulatorFailure: ngspice could not do a sweep.
     """
     models = technology.device_models(process)
-    plan = _Plan.of(technology, models, technology.celsius if celsius is None else celsius)
+    plan = TablePlan.of(technology, models, technology.celsius if celsius is None else celsius)
     folder = user_data_dir() / "device_tables" if folder is None else folder
-    path = folder / f"{models.card_hash}-{plan.key}.npz"
-    arrays = _read(path)
+    path = folder / f"{models.card_hash}-{plan.key(VERSION)}.npz"
+    arrays = read_arrays(path, _names())
     if arrays is None:
         if pool is None:
             raise Unavailable(
@@ -172,7 +162,7 @@ def device_tables(
                 "this machine; ask again with a pool of ngspice workers"
             )
         arrays = _extracted(plan, pool)
-        _write(path, arrays)
+        write_arrays(path, arrays)
     return DeviceTables(
         technology=technology.name,
         process=models.process,
@@ -189,87 +179,16 @@ def device_tables(
     )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The sweeps of one technology, process corner and temperature."""
-
-    models: DeviceModels
-    width_m: float
-    celsius: float
-    supply_v: float
-    lengths_m: Sequence[float]
-    widths_m: Sequence[float]
-    vsb_v: Sequence[float]
-    vds_v: Sequence[float]
-    vgs_v: Sequence[float]
-
-    @classmethod
-    def of(cls, technology: Technology, models: DeviceModels, celsius: float) -> _Plan:
-        """The sweeps that cover the technology's sizes and supply. Lengths are densest near the shortest."""
-        supply, shortest = technology.supply_v, technology.length_min_m
-        offset = 0.6 * shortest
-        lengths = offset + _spaced(shortest - offset, technology.length_max_m - offset, _LENGTHS)
-        widths = _spaced(technology.width_min_m, technology.width_max_m, _WIDTHS)
-        drain = _squares(_REACH * supply, _VDS_STEPS)
-        return cls(
-            models=models,
-            width_m=reference_width_m(technology),
-            celsius=celsius,
-            supply_v=supply,
-            lengths_m=_rounded(lengths),
-            widths_m=_rounded(widths),
-            vsb_v=_squares(_BULK_REACH * supply, _VSB_STEPS),
-            vds_v=[_LEAST_VDS_V, *drain[1:]],
-            vgs_v=[_REACH * supply * index / _VGS_STEPS for index in range(_VGS_STEPS + 1)],
-        )
-
-    @cached_property
-    def key(self) -> str:
-        """Eight digits that change with the version and with every number of the plan."""
-        axes = (self.lengths_m, self.widths_m, self.vsb_v, self.vds_v, self.vgs_v)
-        numbers = (self.width_m, self.celsius, self.supply_v, *(number for axis in axes for number in axis))
-        return hashlib.sha256(f"{VERSION} {numbers!r}".encode()).hexdigest()[:8]
-
-    def header(self, kind: str, places: Sequence[tuple[float, float]]) -> str:
-        """Title, temperature and the cards of transistors of these widths and lengths."""
-        return (
-            f"device tables of {kind}\n{self.models.text_for([kind], {kind: places})}\n.options temp={self.celsius!r}\n"
-        )
-
-    def transistor(self, name: str, kind: str, nets: tuple[str, str, str, str], place: tuple[float, float]) -> str:
-        """One element card."""
-        sizes = dict(zip(("width_m", "length_m"), map(format_spice_number, place), strict=True))
-        return self.models.device_card(Device(name, kind, nets), sizes) + "\n"
-
-
-def _spaced(low: float, high: float, count: int) -> Array:
-    """Numbers of equal ratio; one where the range is one number."""
-    return np.geomspace(low, high, count) if high > low * 1.0001 else np.array([low])
-
-
-def _squares(reach: float, steps: int) -> list[float]:
-    return [reach * (index / steps) ** 2 for index in range(steps + 1)]
-
-
-def _rounded(values: Array) -> list[float]:
-    """Four digits of each but of the ends, which stay within the range."""
-    last = len(values) - 1
-    return [float(value) if index in (0, last) else float(f"{value:.4g}") for index, value in enumerate(values)]
-
-
-def _extracted(plan: _Plan, pool: SimulatorPool) -> dict[str, Array]:
+def _extracted(plan: TablePlan, pool: SimulatorPool) -> dict[str, Array]:
     """Every array of the tables' file."""
     places = [(plan.width_m, length) for length in plan.lengths_m]
-    others = [(width, length) for width in plan.widths_m for length in plan.lengths_m]
+    every = [(width, length) for width in plan.widths_m for length in plan.lengths_m]
     inner = ("id", "gm", "gds", "gmbs", *CAPACITANCES, "capbd", "capbs", "vth")
-    of_width = ("id", "gds")
     sweeps = {
-        (kind, vsb): _submit(pool, _sweep_deck(plan, kind, vsb, places, plan.vds_v, inner), "dc")
+        (kind, vsb): pool.submit(request(_sweep_deck(plan, kind, vsb, places, plan.vds_v, inner), "dc"))
         for kind in KINDS
         for vsb in plan.vsb_v
     }
-    middle = plan.supply_v / 2
-    wide = {kind: _submit(pool, _sweep_deck(plan, kind, 0.0, others, [middle], of_width), "dc") for kind in KINDS}
     arrays: dict[str, Array] = {}
     for kind in KINDS:
         fixed = _fixed_capacitances(plan, kind, pool)
@@ -279,11 +198,18 @@ def _extracted(plan: _Plan, pool: SimulatorPool) -> dict[str, Array]:
         for name in ("id", "gm", "gds", "gmbs"):
             table[name] = np.maximum(np.abs(table[name]), 1e-30)
         _add_outer_capacitances(table, {name: value / plan.width_m for name, value in fixed.items()})
-        swept = _tables_of(wide[kind], kind, len(others), 1, of_width)
-        shape = (len(plan.widths_m), len(plan.lengths_m), len(plan.vgs_v))
+        answers = answers_of_places(pool, partial(_width_request, plan, kind), every, f"a sweep of {kind}")
+        wide = [_tables_of(answer, kind, len(some), 1, _OF_WIDTH) for some, answer in answers]
+        others = [place for some, _ in answers for place in some]
+        widths = np.array([width for width, _ in others])[:, None]
         per_width = {
-            name: np.maximum(np.abs(value.reshape(shape)), 1e-30) / np.array(plan.widths_m)[:, None, None]
-            for name, value in swept.items()
+            name: over_places(
+                np.maximum(np.abs(np.concatenate([part[name][:, 0] for part in wide])), 1e-30) / widths,
+                others,
+                plan.widths_m,
+                plan.lengths_m,
+            )
+            for name in _OF_WIDTH
         }
         effects = _width_effects(plan, table, per_width)
         arrays |= {f"{kind}_{name}": table[name].astype(np.float32) for name in QUANTITIES}
@@ -292,11 +218,16 @@ def _extracted(plan: _Plan, pool: SimulatorPool) -> dict[str, Array]:
     return arrays
 
 
+def _width_request(plan: TablePlan, kind: str, places: Sequence[Place]) -> dict[str, Any]:
+    """The sweep that widths are compared in."""
+    return request(_sweep_deck(plan, kind, 0.0, places, [plan.supply_v / 2], _OF_WIDTH), "dc")
+
+
 def _sweep_deck(
-    plan: _Plan,
+    plan: TablePlan,
     kind: str,
     vsb_v: float,
-    places: Sequence[tuple[float, float]],
+    places: Sequence[Place],
     vds_v: Sequence[float],
     quantities: Sequence[str],
 ) -> str:
@@ -320,7 +251,7 @@ def _tables_of(
     future: Future[dict[str, Any]], kind: str, rows: int, columns: int, quantities: Sequence[str]
 ) -> dict[str, Array]:
     """Every quantity over place, drain and gate voltage, as ngspice says them."""
-    vectors = _vectors(future, f"a sweep of {kind}")
+    vectors = vectors_of(future, f"a sweep of {kind}")
     return {
         quantity: np.array(
             [[vectors[f"@m{row}_{column}[{quantity}]"] for column in range(columns)] for row in range(rows)],
@@ -330,7 +261,7 @@ def _tables_of(
     }
 
 
-def _fixed_capacitances(plan: _Plan, kind: str, pool: SimulatorPool) -> dict[str, Array]:
+def _fixed_capacitances(plan: TablePlan, kind: str, pool: SimulatorPool) -> dict[str, Array]:
     """By length, overlap and fringe capacitances in farad, which models count apart: gate to drain, source and bulk.
 
     They hardly depend on the bias, so they are taken at half the supply: what currents of an AC analysis say, less the
@@ -346,10 +277,10 @@ def _fixed_capacitances(plan: _Plan, kind: str, pool: SimulatorPool) -> dict[str
     deck = plan.header(kind, places) + "".join(lines)
     inner = ("cdg", "csg", "cbg")
     parameters = [f"@m{index}[{name}]" for index in range(len(places)) for name in inner]
-    point = pool.submit({"deck": f"{deck}.op\n.end\n", "analysis": "op", "parameters": parameters})
-    response = _submit(pool, f"{deck}.ac lin 1 1meg 1meg\n.end\n", "ac")
-    currents = _vectors(response, f"the AC analysis of {kind}")
-    _vectors(point, f"the operating point of {kind}")
+    point = pool.submit(request(f"{deck}.op\n.end\n", "op", parameters))
+    response = pool.submit(request(f"{deck}.ac lin 1 1meg 1meg\n.end\n", "ac"))
+    currents = vectors_of(response, f"the AC analysis of {kind}")
+    vectors_of(point, f"the operating point of {kind}")
     told = point.result()["parameters"]
     found: dict[str, list[float]] = {"drain": [], "source": [], "bulk": []}
     for index in range(len(places)):
@@ -371,7 +302,7 @@ def _add_outer_capacitances(table: dict[str, Array], fixed: Mapping[str, Array])
     table["cbb"] = table["cbb"] + bulk + junction_d + junction_s
 
 
-def _junction_current(plan: _Plan, kind: str, pool: SimulatorPool) -> float:
+def _junction_current(plan: TablePlan, kind: str, pool: SimulatorPool) -> float:
     """Saturation current of a bulk junction in amperes per metre of width."""
     sign = 1 if kind == "nmos" else -1
     place = (plan.width_m, plan.lengths_m[len(plan.lengths_m) // 2])
@@ -380,13 +311,13 @@ def _junction_current(plan: _Plan, kind: str, pool: SimulatorPool) -> float:
         + plan.transistor("m0", kind, ("0", "0", "0", "b"), place)
         + f"Vb b 0 {sign * _JUNCTION_V!r}\n.op\n.end\n"
     )
-    point = pool.submit({"deck": deck, "analysis": "op", "parameters": ["@m0[ibs]"]})
-    _vectors(point, f"the junctions of {kind}")
+    point = pool.submit(request(deck, "op", ["@m0[ibs]"]))
+    vectors_of(point, f"the junctions of {kind}")
     current = abs(point.result()["parameters"]["@m0[ibs]"] or 0.0)
     return float(current / plan.width_m / math.expm1(_JUNCTION_V / thermal_voltage(plan.celsius)))
 
 
-def _width_effects(plan: _Plan, table: Mapping[str, Array], swept: Mapping[str, Array]) -> dict[str, Array]:
+def _width_effects(plan: TablePlan, table: Mapping[str, Array], swept: Mapping[str, Array]) -> dict[str, Array]:
     """What widths change at half the supply between drain and source: `WIDTH_EFFECTS` over width and length.
 
     The logarithm of a current is the reference's at a shifted gate, plus a constant. Both numbers are the least-squares
@@ -403,7 +334,7 @@ def _width_effects(plan: _Plan, table: Mapping[str, Array], swept: Mapping[str, 
     currents, conductances = reference("id"), reference("gds")
     effects = {name: np.zeros((len(plan.widths_m), len(plan.lengths_m))) for name in WIDTH_EFFECTS}
     for width, length in np.ndindex(effects["shift_v"].shape):
-        wanted = np.log(swept["id"][width, length])
+        wanted = np.log(np.maximum(swept["id"][width, length], 1e-30))
         chosen = (swept["id"][width, length] * plan.lengths_m[length] > _CONDUCTS_A) & (gate <= plan.supply_v)
         if np.count_nonzero(chosen) < 4:
             continue
@@ -426,52 +357,7 @@ def _shifted_fit(gate: Array, reference: Array, wanted: Array, chosen: NDArray[n
     return shift, float(constant)
 
 
-def _submit(pool: SimulatorPool, deck: str, analysis: str) -> Future[dict[str, Any]]:
-    return pool.submit({"deck": deck, "analysis": analysis, "parameters": []})
-
-
-def _vectors(future: Future[dict[str, Any]], what: str) -> dict[str, Any]:
-    answer = future.result()
-    if answer["status"] != "ok":
-        reasons = "; ".join(answer["messages"]) or answer["status"]
-        raise SimulatorFailure(f"ngspice could not do {what}: {reasons}; check the technology's cards")
-    vectors: dict[str, Any] = answer["vectors"]
-    return vectors
-
-
 def _names() -> Iterator[str]:
     for kind in KINDS:
         for name in (*QUANTITIES, *WIDTH_EFFECTS, "junction"):
             yield f"{kind}_{name}"
-
-
-def _read(path: Path) -> dict[str, Array] | None:
-    """The arrays of a file; None where it is not there or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in _names()}
-        path.touch()  # the last used files are kept
-        return found
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _write(path: Path, arrays: Mapping[str, Array]) -> None:
-    """The file is there, whole, whatever happens meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.close()
-            os.replace(file.name, path)
-            _forget_oldest(path.parent)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
-def _forget_oldest(folder: Path) -> None:
-    """Not more than `MOST_FILES` are left, the last used ones: callers may name any temperature."""
-    files = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
-    for path in files[:-MOST_FILES]:
-        path.unlink(missing_ok=True)

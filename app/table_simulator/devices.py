@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.table_simulator.device_tables import CAPACITANCES, KINDS, DeviceTables
+from app.table_simulator.device_tables import CAPACITANCES, DeviceTables
+from app.table_simulator.table_plans import KINDS
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int32]
@@ -56,10 +57,10 @@ class MosLookup:
         self._vds_v = _finer_axis(tables.vds_v)
         self.specific_a = np.array([_specific_current(tables, kind) for kind in KINDS])
         levels = np.stack([self._levels(kind) for kind in KINDS])
+        self._levels_at = levels
         self._fine = np.ascontiguousarray(_finer(tables, levels, self.thermal_v, self.specific_a))
         self._bends = np.arcsinh(np.array([_LOWEST, max(float(levels.max()), 1.0)]) / _BEND)
-        axis = _BEND * np.sinh(np.linspace(self._bends[0], self._bends[1], _LEVELS))
-        self._small = np.stack([_over_levels(tables, kind, levels[row], axis) for row, kind in enumerate(KINDS)])
+        self._small = np.stack([self.over_levels(row, _small_signals(tables, kind)) for row, kind in enumerate(KINDS)])
         self._effects = np.stack(
             [np.stack([tables.widths[kind][name] for name in tables.widths[kind]], axis=-1) for kind in KINDS]
         )
@@ -73,6 +74,32 @@ class MosLookup:
         ratio = table * tables.lengths_m[:, None, None, None] / saturated / self.specific_a[row]
         return level_of(np.maximum(ratio, 1e-24))
 
+    def over_levels(self, row: int, values: Array, at: tuple[NDArray[np.intp], ...] = ()) -> NDArray[np.float32]:
+        """Quantities of a kind over length, source-bulk and drain voltage and level, from those over the gate voltage.
+
+        Quantities are the last axis; `at` are the positions of their source-bulk, drain-source and gate voltages in the
+        tables, which are all by default.
+        """
+        levels = self._levels_at[row]
+        if at:
+            levels = levels[np.ix_(np.arange(len(levels)), *at)]
+        axis = _BEND * np.sinh(np.linspace(self._bends[0], self._bends[1], _LEVELS))
+        found = np.empty((*levels.shape[:3], _LEVELS, values.shape[-1]), dtype=np.float32)
+        tiny = 1e-9 * np.arange(levels.shape[3])
+        for place in np.ndindex(levels.shape[:3]):
+            known = np.maximum.accumulate(levels[place]) + tiny
+            lower = np.clip(np.searchsorted(known, axis) - 1, 0, len(known) - 2)
+            share = np.clip((axis - known[lower]) / (known[lower + 1] - known[lower]), 0.0, 1.0)[:, None]
+            found[place] = (1 - share) * values[place][lower] + share * values[place][lower + 1]
+        return found
+
+    def place_of(self, level: Array) -> tuple[Places, Array]:
+        """Where a level is in what `over_levels` gives: the lower point, and the share of the way to the next."""
+        first, last = self._bends
+        place = np.clip((np.arcsinh(level / _BEND) - first) / (last - first) * (_LEVELS - 1), 0.0, _LEVELS - 1.0)
+        lower = np.minimum(place.astype(np.int32), _LEVELS - 2)
+        return lower, place - lower
+
     def group(self, kinds: Sequence[str], width_m: Array, length_m: Array, multiplier: Array) -> MosGroup:
         """Transistors of a batch of designs: `kinds` of M, sizes M x design."""
         rows = np.array([KINDS.index(kind) for kind in kinds], dtype=np.int32)[:, None]
@@ -81,7 +108,8 @@ class MosLookup:
         upper = np.minimum(at + 1, len(lengths) - 1)
         step = np.where(upper > at, lengths[upper] - lengths[at], 1.0)
         share = np.clip((np.log(length_m) - lengths[at]) / step, 0.0, 1.0)
-        effects = self._effects_at(rows, width_m, at, upper, share)
+        log_width = np.log(width_m)
+        effects = over_widths(self._effects, self._log_widths, log_width, rows, at, upper, share)
         named = dict(zip(self._effect_names, np.moveaxis(effects, -1, 0), strict=True))
         whole = width_m * multiplier
         return MosGroup(
@@ -95,21 +123,10 @@ class MosLookup:
             strength_a=self.specific_a[rows] * whole / length_m * np.exp(named["log_current"]),
             conductance=np.exp(named["log_conductance"]),
             width_m=whole,
+            area_m2=whole * length_m,
+            log_unit_width=log_width,
             junction_a=self.junction_a_per_m[rows] * whole,
         )
-
-    def _effects_at(
-        self, rows: Places, width_m: Array, lower: NDArray[np.intp], upper: NDArray[np.intp], share: Array
-    ) -> Array:
-        widths = self._log_widths
-        at = np.clip(np.searchsorted(widths, np.log(width_m)) - 1, 0, max(len(widths) - 2, 0))
-        above = np.minimum(at + 1, len(widths) - 1)
-        step = np.where(above > at, widths[above] - widths[at], 1.0)
-        across = np.clip((np.log(width_m) - widths[at]) / step, 0.0, 1.0)[..., None]
-        along, table = share[..., None], self._effects
-        low = (1 - along) * table[rows, at, lower] + along * table[rows, at, upper]
-        high = (1 - along) * table[rows, above, lower] + along * table[rows, above, upper]
-        return np.asarray((1 - across) * low + across * high)
 
     def level(
         self, rows: Places, lower: Places, step: Places, share: Array, vgs: Array, vds: Array, vsb: Array
@@ -149,28 +166,11 @@ class MosLookup:
         ``gds`` is a share of the current that would flow at a high drain voltage with this level: with none it is the
         channel's conductance.
         """
-        tables, small = self.tables, self._small
-        _, lengths, of_bulk, of_drain, of_level, numbers = small.shape
-        drain, _, along_drain = _square_place(tables.vds_v, vds)
-        bulk, _, along_bulk = _square_place(tables.vsb_v, vsb)
-        steps = np.arcsinh(level / _BEND)
-        first, last = self._bends
-        place = np.clip((steps - first) / (last - first) * (of_level - 1), 0.0, of_level - 1.0)
-        at = np.minimum(place.astype(np.int32), of_level - 2)
-        along = place - at
+        drain, _, along_drain = _square_place(self.tables.vds_v, vds)
+        bulk, _, along_bulk = _square_place(self.tables.vsb_v, vsb)
+        at, along = self.place_of(level)
         shares = (np.clip(along_bulk, -0.5, 2.0), np.clip(along_drain, 0.0, 2.0), along)
-        base = (((rows * lengths + lower) * of_bulk + bulk) * of_drain + drain) * of_level + at
-        offsets = (of_drain * of_level, of_level, 1)
-        flat = small.reshape(-1, numbers)
-        found = np.zeros((*level.shape, numbers))
-        for corner in range(16):
-            weight = share if corner & 8 else 1.0 - share
-            index = base + (step * (of_bulk * of_drain * of_level) if corner & 8 else 0)
-            for bit, (part, offset) in enumerate(zip(shares, offsets, strict=True)):
-                is_upper = bool(corner >> bit & 1)
-                weight = weight * (part if is_upper else 1.0 - part)
-                index = index + (offset if is_upper else 0)
-            found += weight[..., None] * flat.take(index, axis=0)
+        found = blended(self._small, (rows, lower, bulk, drain, at), step, (share, *shares))
         named = dict(zip(_SMALL_SIGNAL, np.moveaxis(found, -1, 0), strict=True))
         return {name: np.exp(value) if name in _SHARES else value for name, value in named.items()}
 
@@ -189,6 +189,22 @@ class Currents:
 
 
 @dataclass(frozen=True, eq=False)
+class Channels:
+    """What makes noise in the transistors of a batch of designs: M x design each.
+
+    Voltages are those of the end that acts as the source, positive the way the polarity conducts; `conductance_s` is
+    gm + gds + gmb.
+    """
+
+    group: MosGroup
+    level: Array
+    vds: Array
+    vsb: Array
+    current_a: Array
+    conductance_s: Array
+
+
+@dataclass(frozen=True, eq=False)
 class SmallSignal:
     """Conductances and capacitances between (drain, gate, source, bulk), 4 x 4 of M x design, and `DEVICE_FACTS`.
 
@@ -198,6 +214,7 @@ class SmallSignal:
     conductance: list[list[Array]]
     capacitance: list[list[Array]]
     facts: dict[str, Array]
+    channels: Channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +222,7 @@ class MosGroup:
     """The transistors of a batch of designs with everything that does not depend on voltages. M x design.
 
     `rows` are positions in `KINDS`, `lower` and `share` the place between two lengths (`step` is 0 where there is only
-    one), `width_m` includes the multiplier.
+    one), `width_m` and `area_m2` include the multiplier, `log_unit_width` does not.
     """
 
     lookup: MosLookup
@@ -218,6 +235,8 @@ class MosGroup:
     strength_a: Array
     conductance: Array
     width_m: Array
+    area_m2: Array
+    log_unit_width: Array
     junction_a: Array
 
     def take(self, designs: NDArray[np.intp]) -> MosGroup:
@@ -225,7 +244,8 @@ class MosGroup:
         return MosGroup(
             self.lookup, self.rows, self.sign, self.lower[:, designs], self.step[:, designs], self.share[:, designs],
             self.shift_v[:, designs], self.strength_a[:, designs], self.conductance[:, designs],
-            self.width_m[:, designs], self.junction_a[:, designs],
+            self.width_m[:, designs], self.area_m2[:, designs], self.log_unit_width[:, designs],
+            self.junction_a[:, designs],
         )  # fmt: skip
 
     def currents(self, drain: Array, gate: Array, source: Array, bulk: Array) -> Currents:
@@ -282,7 +302,8 @@ class MosGroup:
             "vds": self.sign * (drain - source),
             "vth": told["vth"] + self.shift_v,
         }
-        return SmallSignal(conductance, capacitance, facts)
+        channels = Channels(self, level, vds, vsb, current, gm + gds + gmb)
+        return SmallSignal(conductance, capacitance, facts, channels)
 
     def _oriented(
         self, drain: Array, gate: Array, source: Array, bulk: Array
@@ -393,21 +414,64 @@ def _finer(tables: DeviceTables, levels: Array, thermal_v: float, specific_a: Ar
     return fine
 
 
-def _over_levels(tables: DeviceTables, kind: str, levels: Array, axis: Array) -> NDArray[np.float32]:
-    """`_SMALL_SIGNAL` over length, source-bulk and drain voltage and level; shares as logarithms."""
+def _small_signals(tables: DeviceTables, kind: str) -> Array:
+    """`_SMALL_SIGNAL` over length, source-bulk, drain and gate voltage; shares as logarithms."""
     values = {name: table.astype(np.float64) for name, table in tables.values[kind].items()}
     opened = -np.expm1(-tables.vds_v / tables.thermal_v)[:, None]
     shares = {name: values[name] / values["id"] * (opened if name == "gds" else 1.0) for name in _SHARES}
     columns = [np.log(np.maximum(share, 1e-12)) for share in shares.values()]
     columns += [values[name] for name in (*CAPACITANCES, "vth")]
-    stacked = np.stack(columns, axis=-1)
-    found = np.empty((*levels.shape[:3], len(axis), len(columns)), dtype=np.float32)
-    tiny = 1e-9 * np.arange(levels.shape[3])
-    for place in np.ndindex(levels.shape[:3]):
-        known = np.maximum.accumulate(levels[place]) + tiny
-        at = np.clip(np.searchsorted(known, axis) - 1, 0, len(known) - 2)
-        share = np.clip((axis - known[at]) / (known[at + 1] - known[at]), 0.0, 1.0)[:, None]
-        found[place] = (1 - share) * stacked[place][at] + share * stacked[place][at + 1]
+    return np.stack(columns, axis=-1)
+
+
+def over_widths(
+    table: Array,
+    log_widths: Array,
+    log_width: Array,
+    rows: Places,
+    lower: NDArray[np.integer],
+    upper: NDArray[np.integer],
+    share: Array,
+) -> Array:
+    """Numbers between the points of a table over kind, width and length, whose last axis they are.
+
+    `lower`, `upper` and `share` are the place between two lengths.
+    """
+    at = np.clip(np.searchsorted(log_widths, log_width) - 1, 0, max(len(log_widths) - 2, 0))
+    above = np.minimum(at + 1, len(log_widths) - 1)
+    step = np.where(above > at, log_widths[above] - log_widths[at], 1.0)
+    across = np.clip((log_width - log_widths[at]) / step, 0.0, 1.0)[..., None]
+    along = share[..., None]
+    low = (1 - along) * table[rows, at, lower] + along * table[rows, at, upper]
+    high = (1 - along) * table[rows, above, lower] + along * table[rows, above, upper]
+    return np.asarray((1 - across) * low + across * high)
+
+
+def blended(
+    table: NDArray[np.float32],
+    lower: tuple[Places, Places, Places, Places, Places],
+    step: Places,
+    shares: Sequence[Array],
+) -> Array:
+    """Numbers between the points of a table over kind, length, source-bulk and drain voltage and level.
+
+    `lower` are the lower points' positions; `step` is 0 where there is only one length; `shares` of the ways to the
+    next points are of all but the kind. The numbers are the last axis, as in the table.
+    """
+    _, lengths, of_bulk, of_drain, of_level, numbers = table.shape
+    row, length, bulk, drain, level = lower
+    base = (((row * lengths + length) * of_bulk + bulk) * of_drain + drain) * of_level + level
+    offsets = (step * (of_bulk * of_drain * of_level), of_drain * of_level, of_level, 1)
+    flat = table.reshape(-1, numbers)
+    found = np.zeros((*level.shape, numbers))
+    for corner in range(16):
+        weight: Array | float = 1.0
+        index = base
+        for bit, (part, offset) in enumerate(zip(shares, offsets, strict=True)):
+            is_upper = bool(corner >> bit & 1)
+            weight = weight * (part if is_upper else 1.0 - part)
+            index = index + offset if is_upper else index
+        found += np.asarray(weight)[..., None] * flat.take(index, axis=0)
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -63,6 +64,12 @@ class Elimination:
                 for column in step.others:
                     rows[row][column] = rows[row].get(column, 0.0) - factor * pivot_row[column]
         return cls(tuple(steps), frozenset(typical))
+
+    @cached_property
+    def transposed(self) -> Elimination:
+        """The same order for systems whose rows are these systems' columns."""
+        steps = tuple(_Step(step.column, step.row, step.below, step.others) for step in self.steps)
+        return Elimination(steps, frozenset((column, row) for row, column in self.pattern))
 
     def solve(
         self, matrix: Mapping[Place, Entry], sides: Sequence[Mapping[int, Entry]], wanted: Sequence[int] | None = None

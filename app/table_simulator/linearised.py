@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.table_simulator.cards import Element
+from app.table_simulator.devices import Channels
 from app.table_simulator.elimination import Place
 from app.table_simulator.expressions import Number, Sloped
 from app.table_simulator.junctions import Flows, flows
@@ -92,12 +93,14 @@ def beyond_reach(system: System, unknowns: Array) -> dict[int, tuple[Array, Arra
 class SmallSignals:
     """A system around its operating points: ``(conductance + j omega capacitance) x = side``.
 
-    `facts` are `DEVICE_FACTS` of the transistors, M x design each.
+    `facts` are `DEVICE_FACTS` of the transistors, M x design each; `channels` what makes noise in them, None
+    where there are none.
     """
 
     conductance: Mapping[Place, Number]
     capacitance: Mapping[Place, Number]
     facts: Mapping[str, Array]
+    channels: Channels | None
 
 
 def small_signals(system: System, unknowns: Array) -> SmallSignals:
@@ -105,9 +108,10 @@ def small_signals(system: System, unknowns: Array) -> SmallSignals:
     network = system.network
     conductance, capacitance = dict(system.linear), dict(system.reactive)
     facts: Mapping[str, Array] = {}
+    channels = None
     if system.mos is not None:
         found = system.mos.small_signal(*terminal_voltages(system, unknowns))
-        facts = found.facts
+        facts, channels = found.facts, found.channels
         for number, nodes in enumerate(network.terminals.tolist()):
             _stamp(conductance, nodes, [[entry[number] for entry in row] for row in found.conductance])
             _stamp(capacitance, nodes, [[entry[number] for entry in row] for row in found.capacitance])
@@ -123,7 +127,7 @@ def small_signals(system: System, unknowns: Array) -> SmallSignals:
                 column = network.index[name]
                 if column >= 0:
                     conductance[row, column] = conductance.get((row, column), 0.0) + sign * share
-    return SmallSignals(conductance, capacitance, facts)
+    return SmallSignals(conductance, capacitance, facts, channels)
 
 
 def _stamp(matrix: dict[Place, Number], nodes: Sequence[int], block: Sequence[Sequence[Number]]) -> None:

@@ -1,5 +1,7 @@
 """Direct voltages and currents of a batch of designs: Newton's method in bounded steps, gmin stepping where it strays.
 
+A circuit with more than one operating point may be let go from somewhere: then it is the one at which it settles.
+
 What is common to all designs of a circuit is done once: the order of pivots (`elimination`), and which nodes sources
 hold, so that they are no unknowns.
 """
@@ -7,7 +9,7 @@ hold, so that they are no unknowns.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -22,6 +24,7 @@ from app.table_simulator.linearised import (
     junction_flows,
     rows_of,
     sloped,
+    small_signals,
     terminal_voltages,
     typical_number,
     typical_system,
@@ -47,6 +50,16 @@ _LEAK_STEPS, _FIRST_S, _NONE_S, _PACE, _SLOWEST = 300, 1e-1, 1e-13, 10.0, 1.02
 
 #: How still a node stands before the leak fades further; the most steps that this may take, and what is quick.
 _NEAR_V, _TRIES, _QUICK = 1e-3, 12, 5
+
+#: Conductance that holds a node where a circuit is let go from.
+_HOLDING_S = 10.0
+
+#: Of what follows a circuit through time: the first step and the shortest that is tried, the most moves, and a typical
+#: step's inverse.
+_FIRST_STEP_S, _SHORTEST_S, _MOST_MOVES, _TYPICAL_PER_S = 1e-11, 1e-16, 500, 1e8
+
+#: Ways from where it has come to rest.
+_SETTLED: tuple[Way, ...] = ("quick", "careful", "leaking")
 
 #: Conductance of every channel where a search starts.
 _STARTING_S = 1e-5
@@ -81,11 +94,13 @@ class OperatingPoints:
 
 @dataclass(frozen=True, eq=False)
 class _Leak:
-    """A conductance by design from every one of some nodes to where `anchor` (unknowns x design) has it."""
+    """Conductances that hold unknowns where `anchor` (unknowns x design) has them.
 
-    conductance: Array
+    The one at a place is from the row's equation to how far the column's unknown is from there.
+    """
+
+    conductance: Mapping[Place, Number]
     anchor: Array
-    nodes: Collection[int]
 
 
 class OperatingPointSolver:
@@ -98,6 +113,7 @@ class OperatingPointSolver:
         self._free_nodes = [row for row in self._free if row < network.node_count]
         self._order: Elimination | None = None
         self._starting_order: Elimination | None = None
+        self._moving_order: Elimination | None = None
 
     def start(self, system: System, guesses: Mapping[int, Number]) -> Array:
         """Where a search starts: every channel a resistor, nodes of `guesses` near to what these say."""
@@ -121,16 +137,13 @@ class OperatingPointSolver:
         rows = [np.broadcast_to(np.asarray(found[row], dtype=np.float64), (system.count,)) for row in sorted(found)]
         return np.stack([*rows, np.zeros(system.count)])
 
-    def solve(
-        self, system: System, start: Array, ways: Sequence[Way] = WAYS, anchored: Collection[int] = ()
-    ) -> OperatingPoints:
+    def solve(self, system: System, start: Array, ways: Sequence[Way] = WAYS) -> OperatingPoints:
         """The operating points of all designs, looked for from `start` (as `OperatingPoints.unknowns`).
 
         Args:
             system: What is solved.
             start: Where the search starts.
             ways: Ways of searching, each for the designs that those before it did not solve.
-            anchored: The nodes that leaks hold where they start; every node by default.
         """
         if self._order is None:
             self._order = Elimination.plan(typical_system(system, self._fixed), system.linear)
@@ -141,7 +154,7 @@ class OperatingPointSolver:
         for number, way in enumerate(ways):
             part, those = first[:, left], system if len(left) == system.count else system.take(left)
             if way == "leaking":
-                is_solved = self._leak(those, part, anchored or self._free_nodes)
+                is_solved = self._leak(those, part)
             elif way == "quick":
                 is_solved = self._newton(those, part, _FARTHEST_V, _STEPS)
             else:
@@ -156,6 +169,66 @@ class OperatingPointSolver:
         converged[left] = False
         self._add_branch_currents(system, found)
         return OperatingPoints(self.network, found, converged)
+
+    def settle(self, system: System, start: Array, initial: Mapping[int, Number], window_s: float) -> OperatingPoints:
+        """The operating points at which a circuit settles that is let go from `initial` levels of nodes.
+
+        Its charges are followed through time by implicit steps, each as long as leaves the voltages near to where they
+        were: not how fast, but which way it goes.
+        """
+        if self._order is None:
+            self._order = Elimination.plan(typical_system(system, self._fixed), system.linear)
+        found = np.nan_to_num(start)
+        self._hold(system, found)
+        held = found.copy()
+        for node, level in initial.items():
+            held[node] = level
+        leak = _Leak({(node, node): _HOLDING_S for node in initial if node not in self._fixed}, held)
+        for _ in range(_CAREFUL_STEPS):
+            if (self._move(system, found, _CAREFUL_V, leak) < _NEAR_V).all():
+                break
+        self._follow(system, found, window_s)
+        return self.solve(system, found, _SETTLED)
+
+    def _follow(self, system: System, found: Array, window_s: float) -> None:
+        """`found` is where the circuit has come after the window; a design that gets stuck stays where it was."""
+        if self._moving_order is None:
+            typical = typical_system(system, self._fixed, _TYPICAL_PER_S)
+            plain = {place: value.real + value.imag for place, value in typical.items()}
+            self._moving_order = Elimination.plan(plain, {*system.linear, *system.reactive})
+        active, part, safe, now = np.arange(system.count), system, found.copy(), found.copy()
+        passed, step, tries = np.zeros(system.count), np.full(system.count, _FIRST_STEP_S), np.zeros(system.count)
+        charges = self._capacitances(part, safe)
+        for _ in range(_MOST_MOVES):
+            leak = _Leak({place: value / step for place, value in charges.items()}, safe)
+            moved = self._move(part, now, _FARTHEST_V, leak, order=self._moving_order)
+            tries += 1
+            gone = np.abs(now - safe)[self._free_nodes].max(axis=0, initial=0.0)
+            settled = (moved < _NEAR_V) & (gone < _FARTHEST_V)
+            failed = ~settled & ((tries >= _TRIES) | (gone >= _FARTHEST_V))
+            passed = np.where(settled, passed + step, passed)
+            now[:, failed] = safe[:, failed]
+            safe[:, settled] = now[:, settled]
+            step = np.where(failed, step / 8, np.where(settled & (gone < _CAREFUL_V), step * 2, step))
+            tries[settled | failed] = 0
+            ended = (passed >= window_s) | (step < _SHORTEST_S)
+            if np.count_nonzero(ended) > len(active) // 4:
+                found[:, active] = safe
+                keep = np.flatnonzero(~ended)
+                active, part, safe, now = active[keep], part.take(keep), safe[:, keep], now[:, keep]
+                passed, step, tries = passed[keep], step[keep], tries[keep]
+            if not active.size:
+                break
+            charges = self._capacitances(part, safe)
+        found[:, active] = safe
+
+    def _capacitances(self, system: System, unknowns: Array) -> dict[Place, Number]:
+        """Of all devices, between unknowns that are free."""
+        return {
+            (row, column): value
+            for (row, column), value in small_signals(system, unknowns).capacitance.items()
+            if row not in self._fixed and column not in self._fixed
+        }
 
     def _scatter(self, unknowns: Array, seed: int) -> None:
         """Free nodes are anywhere between the levels that sources hold; the same place for every design."""
@@ -180,7 +253,7 @@ class OperatingPointSolver:
         found[:, active] = unknowns
         return converged
 
-    def _leak(self, system: System, found: Array, anchored: Collection[int]) -> Mask:
+    def _leak(self, system: System, found: Array) -> Mask:
         """Gmin stepping: `found` ends where fading leaks of nodes to it lead. True where that is an operating point.
 
         Every design fades at its own pace: after a quick success faster, after a failure slower, from where it was.
@@ -190,7 +263,9 @@ class OperatingPointSolver:
         safe, safe_leak, tries = found.copy(), leak * _PACE, np.zeros(count, dtype=np.int64)
         ended, lost = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
         for _ in range(_LEAK_STEPS):
-            moved = self._move(system, found, _FARTHEST_V, _Leak(leak, anchor, anchored), ~ended)
+            moved = self._move(
+                system, found, _FARTHEST_V, _Leak({(row, row): leak for row in self._free_nodes}, anchor), ~ended
+            )
             tries += 1
             settled = ~ended & (moved < np.where(leak > 0, _NEAR_V, _CLOSE_V))
             ended |= settled & (leak == 0.0)
@@ -215,20 +290,22 @@ class OperatingPointSolver:
         reach_v: float,
         leak: _Leak | None = None,
         where: Mask | None = None,
+        order: Elimination | None = None,
     ) -> Array:
         """The unknowns are a step of Newton's method further; how far a node wanted to go, in volts.
 
-        No node goes farther than `reach_v`, and only designs of `where` move.
+        No node goes farther than `reach_v`, and only designs of `where` move. `order` is for a leak whose conductances
+        are elsewhere than the equations'.
         """
         assert self._order is not None, "solve plans first"
         rest, entries = self._linearised(system, unknowns)
         if leak is not None:
-            for row in leak.nodes:
-                rest[row] = rest[row] + leak.conductance * (unknowns[row] - leak.anchor[row])
-                entries[row, row] = entries[row, row] + leak.conductance
+            for (row, column), conductance in leak.conductance.items():
+                rest[row] = rest[row] + conductance * (unknowns[column] - leak.anchor[column])
+                entries[row, column] = entries.get((row, column), 0.0) + conductance
         side = {row: -rest[row] for row in self._free}
         with np.errstate(all="ignore"):
-            step = self._order.solve(entries, [side])[0]
+            step = (order or self._order).solve(entries, [side])[0]
         farthest = np.zeros(system.count)
         for row in self._free:
             change = np.broadcast_to(np.asarray(step[row], dtype=np.float64), farthest.shape)

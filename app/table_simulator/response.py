@@ -1,8 +1,13 @@
-"""Small signals over frequency for a batch of designs."""
+"""Small signals over frequency for a batch of designs: what sources make of unknowns, and what reaches an output.
+
+For many sources and one output, as noise has them, the transposed system is solved: it says at once what a current
+into any node makes of the output [rohrer1971noise].
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +27,18 @@ _AT_ONCE = 8192
 _TYPICAL_HZ = 1e6
 
 
+@dataclass(frozen=True, eq=False)
+class Transfers:
+    """Of some designs: what a current into a node makes of the output, by node, and what their sources make of it.
+
+    Design x frequency each; a node that is not there does not reach the output.
+    """
+
+    designs: slice
+    reached: Mapping[int, Entry]
+    gain: Entry
+
+
 class ResponseSolver:
     """Solves the small signals of one network."""
 
@@ -39,9 +56,7 @@ class ResponseSolver:
         wanted: Collection[int],
     ) -> list[dict[int, ComplexArray]]:
         """For each excitation (amplitudes by source) the `wanted` unknowns, design x frequency each."""
-        if self._order is None:
-            typical = typical_system(system, self._fixed, 2 * np.pi * _TYPICAL_HZ)
-            self._order = Elimination.plan(typical, {*system.linear, *system.reactive})
+        self._plan(system)
         size = max(1, _AT_ONCE // len(frequencies))
         found: list[dict[int, list[ComplexArray]]] = [{row: [] for row in wanted} for _ in excitations]
         omega = 2 * np.pi * frequencies
@@ -51,6 +66,50 @@ class ResponseSolver:
                 for row, values in part.items():
                     whole[row].append(values)
         return [{row: np.concatenate(values) for row, values in whole.items()} for whole in found]
+
+    def transfers(
+        self,
+        system: System,
+        small: SmallSignals,
+        frequencies: Array,
+        output: tuple[int, int],
+        amplitudes: Mapping[str, Number],
+    ) -> Iterator[Transfers]:
+        """What reaches the difference of two unknowns, for a few designs after the other.
+
+        `amplitudes` are those of the sources; nodes that sources hold are out of reach.
+        """
+        order = self._plan(system).transposed
+        size = max(1, _AT_ONCE // len(frequencies))
+        omega = 2 * np.pi * frequencies
+        ends = [(row, sign) for row, sign in zip(output, (1.0, -1.0), strict=True) if row >= 0]
+        for first in range(0, system.count, size):
+            designs = slice(first, min(first + size, system.count))
+            entries = self._entries(small, omega, designs)
+            turned = {
+                (column, row): entry
+                for (row, column), entry in entries.items()
+                if row not in self._fixed and column not in self._fixed
+            }
+            side: dict[int, Entry] = {}
+            for row, sign in ends:
+                if row not in self._fixed:
+                    side[row] = side.get(row, 0.0) + sign
+            with np.errstate(all="ignore"):
+                reached = order.solve(turned, [side])[0] if side else {}
+            held = self._held(system, amplitudes, designs)
+            gain: Entry = 0.0
+            for row, value in self._side(system, entries, amplitudes, held, designs).items():
+                gain = gain + reached.get(row, 0.0) * value
+            for row, sign in ends:
+                gain = gain + sign * held.get(row, 0.0)
+            yield Transfers(designs, reached, gain)
+
+    def _plan(self, system: System) -> Elimination:
+        if self._order is None:
+            typical = typical_system(system, self._fixed, 2 * np.pi * _TYPICAL_HZ)
+            self._order = Elimination.plan(typical, {*system.linear, *system.reactive})
+        return self._order
 
     def _some(
         self,

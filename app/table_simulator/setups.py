@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,21 +15,21 @@ from app.table_simulator.cards import read_cards
 from app.table_simulator.devices import MosLookup
 from app.table_simulator.expressions import Number
 from app.table_simulator.linearised import SmallSignals, small_signals
+from app.table_simulator.mos_noise import MosNoise
 from app.table_simulator.network import Network, System
+from app.table_simulator.noise import noise_sources, noise_spectra
 from app.table_simulator.operating_point import WAYS, OperatingPoints, OperatingPointSolver, Way
 from app.table_simulator.response import ResponseSolver
 from app.testbenches._base import Run, Setup, Waveforms
 from app.testbenches._kick import KICKED
 from app.testbenches._simulator import Bench
+from app.units import parse_spice_number
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: Ways to a point of a sweep: it is near to the one before, or the circuit jumps and little is worth much.
 _NEARBY: tuple[Way, ...] = ("quick", "careful", "leaking")
-
-#: Ways from where a transient starts to where it ends.
-_FROM_THERE: tuple[Way, ...] = ("leaking", "careful", "quick")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +73,23 @@ class SetupSolver:
         self._points = OperatingPointSolver(self.network)
         self._response = ResponseSolver(self.network)
 
+    @property
+    def has_noise(self) -> bool:
+        """True where a run is of noise."""
+        return any(run.analysis == "noise" for run in self.runs)
+
     def solve(
-        self, lookup: MosLookup, parameters: Mapping[str, Number], count: int, latest: OperatingPoints | None
+        self,
+        lookup: MosLookup,
+        parameters: Mapping[str, Number],
+        count: int,
+        latest: OperatingPoints | None,
+        noise: MosNoise | None,
     ) -> tuple[dict[str, Curves], SolvedPoint | None]:
         """The curves of every run, and the operating point of the run ``op`` where there is one.
 
-        `latest` is where the search starts: operating points of an earlier setup, whose nodes have the same names.
+        Without `noise` there are no transistors, or no noise runs. `latest` is where the search starts: operating
+        points of an earlier setup, whose nodes have the same names.
         """
         system = self.network.system(parameters, lookup, count)
         batch = _Batch(self.network, self._points, system, self._start(system, parameters, latest))
@@ -90,13 +101,17 @@ class SetupSolver:
             state = state.after(run, parameters)
             if run.analysis == "ac":
                 waiting.append((run, state))
+            elif run.analysis == "noise":
+                curves[run.name] = batch.noise(self._response, run, state, noise)
             elif run.analysis == "dc":
                 curves[run.name] = batch.swept(run, state, parameters)
+            elif run.name == KICKED:
+                initial = self.network.guesses(self.network.cards.initial, parameters)
+                window_s = parse_spice_number(run.command.split()[-1])
+                curves[run.name] = _at_point(run, batch.settled(state, initial, window_s))
             else:
-                anchored = self.network.guesses(self.network.cards.initial, parameters)
-                found = batch.at(state, tuple(anchored))
-                curves[run.name] = _at_point(run, found.points)
-                at_op = found if run.name != KICKED else at_op
+                at_op = batch.at(state)
+                curves[run.name] = _at_point(run, at_op.points)
         for run, state in waiting:
             if run.name not in curves:
                 alike = [each for each in waiting if each[0].command == run.command and each[1].direct == state.direct]
@@ -145,32 +160,49 @@ class _Batch:
     _known: dict[tuple[str, ...], SolvedPoint] = field(default_factory=dict)
     _small: dict[tuple[str, ...], SmallSignals] = field(default_factory=dict)
 
-    def at(self, state: _State, anchored: Collection[int] = ()) -> SolvedPoint:
-        """The operating points with these levels; `anchored` nodes are let go from where they start."""
+    def at(self, state: _State) -> SolvedPoint:
+        """The operating points with these levels."""
         if state.direct not in self._known:
             system = self.system.altered(state.levels, {})
-            ways = _FROM_THERE if anchored else WAYS
-            found = SolvedPoint(system, self.solver.solve(system, self.start, ways, anchored))
-            self._known[state.direct] = found
+            self._known[state.direct] = SolvedPoint(system, self.solver.solve(system, self.start))
         return self._known[state.direct]
+
+    def settled(self, state: _State, initial: Mapping[int, Number], window_s: float) -> OperatingPoints:
+        """Where the circuits settle that are let go from `initial` levels."""
+        return self.solver.settle(self.system.altered(state.levels, {}), self.start, initial, window_s)
 
     def responses(self, solver: ResponseSolver, runs: Sequence[tuple[Run, _State]]) -> dict[str, Curves]:
         """The curves of AC runs with the same frequencies and levels."""
         (first, state), *_ = runs
-        at = self.at(state)
-        if state.direct not in self._small:
-            self._small[state.direct] = small_signals(at.system, at.points.unknowns)
+        at, small = self.at(state), self._small_signals(state)
         scale = frequencies(first.command)
         excitations = [self._amplitudes(each) for _, each in runs]
         wanted = {vector: _rows(self.network, vector) for run, _ in runs for vector in run.vectors}
         rows = dict.fromkeys(row for pair in wanted.values() for row in pair if row >= 0)
-        solved = solver.solve(at.system, self._small[state.direct], scale, excitations, tuple(rows))
+        solved = solver.solve(at.system, small, scale, excitations, tuple(rows))
         curves = {}
         for (run, _), values in zip(runs, solved, strict=True):
             vectors = {vector: _difference(values, wanted[vector]) for vector in run.vectors}
             is_finite = np.all([np.isfinite(values).all(axis=1) for values in vectors.values()], axis=0)
             curves[run.name] = Curves(scale, vectors, at.points.converged & is_finite)
         return curves
+
+    def noise(self, solver: ResponseSolver, run: Run, state: _State, mos: MosNoise | None) -> Curves:
+        """The curves of a noise run."""
+        at, small = self.at(state), self._small_signals(state)
+        scale, output = frequencies(run.command), _rows(self.network, run.command.split()[1])
+        with np.errstate(all="ignore"):
+            sources = noise_sources(at.system, at.points.unknowns, small, mos)
+            spectra = noise_spectra(solver, at.system, small, sources, scale, output, self._amplitudes(state))
+        vectors = {vector: spectra[vector] for vector in run.vectors}
+        is_finite = np.all([np.isfinite(values).all(axis=1) for values in vectors.values()], axis=0)
+        return Curves(scale, vectors, at.points.converged & is_finite)
+
+    def _small_signals(self, state: _State) -> SmallSignals:
+        if state.direct not in self._small:
+            at = self.at(state)
+            self._small[state.direct] = small_signals(at.system, at.points.unknowns)
+        return self._small[state.direct]
 
     def _amplitudes(self, state: _State) -> dict[str, Number]:
         every = {**self.system.amplitudes, **state.amplitudes}

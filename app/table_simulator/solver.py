@@ -2,13 +2,13 @@
 
 The testbench's own setups are solved: the same cards, the same analyses, and its metrics are measured by its own
 functions. What is approximate are the transistors (`devices`), and that a frequency sweep has fewer points
-(`analyses`). Analyses over time, of noise and over temperature are not there, nor are metrics that take them; a
-transient that only tells where a circuit settles is an operating point looked for from where that starts.
+(`analyses`). Analyses over time and over temperature are not there, nor are metrics that take them; a transient that
+only tells where a circuit settles is followed in coarse steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -16,12 +16,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, SimulatorFailure, Unavailable
 from app.table_simulator.analyses import handed_on, is_solved
 from app.table_simulator.device_tables import MOST_KEPT, DeviceTables
 from app.table_simulator.devices import DEVICE_FACTS, MosLookup
 from app.table_simulator.expressions import Number
 from app.table_simulator.linearised import small_signals
+from app.table_simulator.mos_noise import MosNoise
+from app.table_simulator.noise_tables import NoiseTables
 from app.table_simulator.operating_point import OperatingPoints
 from app.table_simulator.setups import Curves, SetupSolver, SolvedPoint
 from app.technologies._base import Technology
@@ -43,6 +45,10 @@ class TableProvider(Protocol):
 
     def tables(self, technology: Technology, process: str, celsius: float) -> DeviceTables:
         """The tables of a process corner and temperature."""
+        ...
+
+    def noise(self, technology: Technology, process: str, celsius: float) -> NoiseTables:
+        """What its transistors' noise is; asked for only where a metric takes it."""
         ...
 
 
@@ -70,6 +76,7 @@ class TableSimulator:
     def __init__(self, provider: TableProvider) -> None:
         self._provider = provider
         self._lookups: dict[int, MosLookup] = {}
+        self._noise: dict[int, MosNoise] = {}
 
     def metrics_of(self, bench: Bench) -> tuple[Metric, ...]:
         """The metrics of a bench that can be had: those whose runs are solved here."""
@@ -89,7 +96,8 @@ class TableSimulator:
             vectors: Design x variable, SI units.
             metrics: Some of `metrics_of`; all of them by default.
 
-        A sizing that holds a number which is not finite has no results.
+        A sizing that holds a number which is not finite has no results. Where the noise of transistors cannot be had,
+        metrics that take it are ``not_run``.
 
         Raises:
             InvalidRequest: the circuit has elements without equations here, or a metric that cannot be had is named.
@@ -104,11 +112,33 @@ class TableSimulator:
         chosen = tuple(metric for name, metric in known.items() if metrics is None or name in metrics)
         setups = _setups(bench, chosen)
         lookup = self._lookup(bench)
+        silent: dict[str, Undefined] = {}
+        try:
+            noise = self._noise_of(bench, setups, lookup)
+        except (Unavailable, SimulatorFailure) as error:
+            noise, reason = None, Undefined(str(error), "not_run")
+            silent = {run.name: reason for solver in setups for run in solver.runs if run.analysis == "noise"}
+            setups = _setups(bench, chosen, left_out=silent)
         is_number: Mask = np.all(np.isfinite(sizes), axis=1)
         solved = np.where(is_number[:, None], sizes, bench.space.start)
         starts = range(0, max(len(sizes), 1), _AT_ONCE)
-        found = _joined([_Batch(bench, solved[at : at + _AT_ONCE]).results(setups, lookup, chosen) for at in starts])
+        parts = []
+        for at in starts:
+            batch = _Batch(bench, solved[at : at + _AT_ONCE], silent)
+            for solver in setups:
+                batch.solve(solver, lookup, noise)
+            parts.append(batch.results(setups, chosen))
+        found = _joined(parts)
         return found if is_number.all() else _without(found, ~is_number)
+
+    def without_solving(
+        self, bench: Bench, vectors: Sequence[Sequence[float]] | Array, metrics: Sequence[str]
+    ) -> TableResults:
+        """Those of the metrics that take no run, exactly, of any circuit; there are neither facts nor voltages."""
+        sizes = np.asarray(vectors, dtype=np.float64).reshape(-1, len(bench.space.variables))
+        chosen = [metric for metric in bench.metrics if not metric.runs and metric.name in metrics]
+        found = _Batch(bench, np.nan_to_num(sizes), {}).results((), chosen)
+        return _without(found, ~np.all(np.isfinite(sizes), axis=1))
 
     def _lookup(self, bench: Bench) -> MosLookup:
         tables = self._provider.tables(bench.technology, bench.corner.process, bench.corner.celsius)
@@ -120,32 +150,45 @@ class TableSimulator:
             del self._lookups[next(iter(self._lookups))]
         return known
 
+    def _noise_of(self, bench: Bench, setups: Sequence[SetupSolver], lookup: MosLookup) -> MosNoise | None:
+        """The noise of transistors where one is in a circuit whose noise is wanted. Raises as the provider does."""
+        if not any(solver.network.transistors and solver.has_noise for solver in setups):
+            return None
+        tables = self._provider.noise(bench.technology, bench.corner.process, bench.corner.celsius)
+        known = self._noise.pop(id(tables), None)
+        if known is None or known.tables is not tables or known.lookup is not lookup:
+            known = MosNoise(lookup, tables)
+        self._noise[id(tables)] = known
+        if len(self._noise) > MOST_KEPT:
+            del self._noise[next(iter(self._noise))]
+        return known
 
-def _setups(bench: Bench, metrics: Sequence[Metric]) -> tuple[SetupSolver, ...]:
-    """The setups with the runs that the metrics need; ``op`` is always among them."""
+
+def _setups(bench: Bench, metrics: Sequence[Metric], left_out: Collection[str] = ()) -> tuple[SetupSolver, ...]:
+    """The setups with the runs that the metrics need but those of `left_out`; ``op`` is always among them."""
     needed = {"op", *(run for metric in metrics for run in metric.runs)}
     for setup in reversed(bench.setups):
         if any(run.name in needed for run in setup.runs):
             needed |= set(setup.after)
+    needed -= set(left_out)
     kept = [(setup, handed_on(setup.runs, needed)) for setup in bench.setups]
     return tuple(SetupSolver(bench, setup, runs) for setup, runs in kept if runs)
 
 
 @dataclass
 class _Batch:
-    """Sizings that are solved together: design x variable."""
+    """Sizings that are solved together: design x variable. `silent` says of runs why none of them has these."""
 
     bench: Bench
     sizes: Array
+    silent: Mapping[str, Undefined]
     curves: dict[str, Curves] = field(default_factory=dict)
     failed: dict[str, dict[int, Undefined]] = field(default_factory=dict)
     latest: OperatingPoints | None = None
     at_op: tuple[NDArray[np.intp], SolvedPoint] | None = None
 
-    def results(self, setups: Sequence[SetupSolver], lookup: MosLookup, metrics: Sequence[Metric]) -> TableResults:
-        """Everything that is told of the batch."""
-        for solver in setups:
-            self._solve(solver, lookup)
+    def results(self, setups: Sequence[SetupSolver], metrics: Sequence[Metric]) -> TableResults:
+        """Everything that is told of the batch after its setups are solved."""
         values = np.full((len(self.sizes), len(metrics)), np.nan)
         undefined: list[dict[str, Undefined]] = []
         for design in range(len(self.sizes)):
@@ -168,8 +211,8 @@ class _Batch:
             voltages=voltages,
         )
 
-    def _solve(self, solver: SetupSolver, lookup: MosLookup) -> None:
-        """The setup's runs for the designs that have the numbers which it is derived from."""
+    def solve(self, solver: SetupSolver, lookup: MosLookup, noise: MosNoise | None) -> None:
+        """The setup's runs are solved for the designs that have the numbers which it is derived from."""
         derived, missing = self._derived(solver)
         chosen = np.array([design for design in range(len(self.sizes)) if design not in missing], dtype=np.intp)
         names = [run.name for run in solver.runs]
@@ -182,7 +225,7 @@ class _Batch:
         }
         parameters |= derived
         latest = None if self.latest is None else self.latest.take(chosen)
-        curves, at_op = solver.solve(lookup, parameters, len(chosen), latest)
+        curves, at_op = solver.solve(lookup, parameters, len(chosen), latest, noise)
         for name, found in curves.items():
             self.curves[name] = found.spread(chosen, len(self.sizes))
             self.failed[name] |= {int(chosen[place]): _NO_POINT for place in np.flatnonzero(~found.is_there)}
@@ -213,7 +256,7 @@ class _Batch:
         bench = self.bench
         return Reading(
             runs={name: curves.of(design) for name, curves in self.curves.items() if curves.is_there[design]},
-            failed={name: each[design] for name, each in self.failed.items() if design in each},
+            failed={**self.silent, **{name: each[design] for name, each in self.failed.items() if design in each}},
             node=self._nodes,
             settings=bench.settings,
             corner=bench.corner,

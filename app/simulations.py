@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 #: The kind of requests that this module serves.
 KIND = "analog.simulate"
 
+#: Rows of one caller that are given to the store of simulated rows together.
+_KEPT_TOGETHER = 256
+
 #: Benches that are kept prepared, the last used ones.
 KEPT_BENCHES = 32
 
@@ -141,11 +144,17 @@ class Simulations:
                 if request.include_deck:
                     row["decks"] = bench.decks(vector_of[row["index"]], derived)
                 rows.put(row)
-            if self._store is not None:
-                self._store.add(bench, simulated)
+                if len(simulated) == _KEPT_TOGETHER:
+                    self._keep(bench, simulated)
+                    simulated = []
+            self._keep(bench, simulated)
             rows.put(None)
         except Exception as error:  # the one who waits has to hear of it, whatever it is
             rows.put(EngineClosed("the simulator's workers were closed") if self._pool.is_closed else error)
+
+    def _keep(self, bench: Bench, simulated: Sequence[SimulationRow]) -> None:
+        if self._store is not None and simulated:
+            self._store.add(bench, simulated)
 
     def _bench(self, request: AnalogSimulateRequest) -> Bench:
         return self.prepared.get(request, with_facts=request.include_operating_point)

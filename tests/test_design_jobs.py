@@ -30,13 +30,26 @@ def held_after(simulations: int) -> CheckedPool:
     return Tiring(AnyAmplifier())
 
 
-async def interrupted(folder: Path, request: AnalogDesignRequest, pool: CheckedPool) -> str:
-    """The design was begun, and its process went away while a candidate was being sized."""
+def rows_of(folder: Path, job_id: str) -> list[Row]:
+    """The rows of the job that are on the ledger."""
+    ledger = Ledger(f"sqlite:///{folder}/jobs.db")
+    rows = list(ledger.results(job_id).rows)
+    ledger.close()
+    return rows
+
+
+async def held_in(folder: Path, job_id: str, pool: CheckedPool, sized: int) -> None:
+    """Returns once the pool holds back its answers, with so many sized candidates of the job on the ledger."""
+    while not pool.held or sum(row["simulations"] > 0 for row in rows_of(folder, job_id)) < sized:
+        await asyncio.sleep(0.02)
+
+
+async def interrupted(folder: Path, request: AnalogDesignRequest, pool: CheckedPool, sized: int) -> str:
+    """The design was begun, and its process went away while a candidate was being sized, after so many others."""
     workshop = DesignWorkshop(designs(pool=pool))
-    async with running(folder, LocalExecutor(workshop)) as runner:
+    async with running(folder, LocalExecutor(workshop)) as runner, asyncio.timeout(30):
         job = (await runner.submit(KIND, workshop.prepare(KIND, request))).job
-        while not pool.held:
-            await asyncio.sleep(0.01)
+        await held_in(folder, job.id, pool, sized)
         return job.id
 
 
@@ -44,19 +57,14 @@ async def resumed(folder: Path, job_id: str, pool: CheckedPool) -> list[Row]:
     """The rows of the job, which another process has ended."""
     async with running(folder, LocalExecutor(DesignWorkshop(designs(pool=pool)))) as runner:
         assert (await ended(runner, job_id)).status == "succeeded"
-    ledger = Ledger(f"sqlite:///{folder}/jobs.db")
-    rows = list(ledger.results(job_id).rows)
-    ledger.close()
-    return rows
+    return rows_of(folder, job_id)
 
 
 def test_a_design_whose_process_goes_away_has_every_row_once_and_keeps_to_its_budget(tmp_path: Path):
     request = design_request(IMPOSSIBLE, sources="both", candidates=6, enough=1, budget={"simulations": 60})
     pool = held_after(40)
-    job_id = asyncio.run(interrupted(tmp_path, request, pool))
-    ledger = Ledger(f"sqlite:///{tmp_path}/jobs.db")
-    before = list(ledger.results(job_id).rows)
-    ledger.close()
+    job_id = asyncio.run(interrupted(tmp_path, request, pool, sized=1))
+    before = rows_of(tmp_path, job_id)
     assert 0 < len(before) < 6
     spent = sum(row["simulations"] for row in before)
     assert spent > 0
@@ -68,7 +76,7 @@ def test_a_design_whose_process_goes_away_has_every_row_once_and_keeps_to_its_bu
 
 def test_candidates_are_the_same_circuits_as_if_nothing_had_happened(tmp_path: Path):
     request = design_request(IMPOSSIBLE, sources="both", candidates=6, enough=1, budget={"simulations": 60})
-    job_id = asyncio.run(interrupted(tmp_path, request, held_after(10)))
+    job_id = asyncio.run(interrupted(tmp_path, request, held_after(10), sized=0))
     rows = by_index(asyncio.run(resumed(tmp_path, job_id, CheckedPool(AnyAmplifier()))))
     made = designs()
     undisturbed = by_index(asyncio.run(produced(made, made.prepare(KIND, request))))
@@ -84,10 +92,9 @@ def test_a_design_that_is_cancelled_keeps_the_rows_that_it_has(tmp_path: Path):
     workshop = DesignWorkshop(designs(pool=pool))
 
     async def begin_and_cancel() -> tuple[str, int]:
-        async with running(tmp_path, LocalExecutor(workshop)) as runner:
+        async with running(tmp_path, LocalExecutor(workshop)) as runner, asyncio.timeout(30):
             job = (await runner.submit(KIND, workshop.prepare(KIND, request))).job
-            while not pool.held:
-                await asyncio.sleep(0.01)
+            await held_in(tmp_path, job.id, pool, sized=1)
             await runner.cancel(job.id)
             job = await ended(runner, job.id)
             return job.status, job.counts.done

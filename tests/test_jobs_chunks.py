@@ -80,6 +80,15 @@ def test_a_good_row_is_not_condemned_for_one_failure_alone() -> None:
     assert [len(policy.after_failure(half, indices_of(half.ranges), now=0.0)) for half in halves] == [1, 1]
 
 
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_the_last_row_of_a_part_has_two_attempts_alone(failures: int) -> None:
+    policy = RetryPolicy()
+    (alone,) = policy.after_failure(Part(((0, 9),), failures), [4], now=0.0)
+    (again,) = policy.after_failure(alone, [4], now=0.0)
+    assert (alone.ranges, again.ranges) == (((4, 5),), ((4, 5),))
+    assert policy.after_failure(again, [4], now=0.0) == ()
+
+
 def test_a_plan_gives_what_is_ready_and_keeps_what_waits() -> None:
     plan = Plan(((0, 5),), size=3)
     assert len(plan) == 2

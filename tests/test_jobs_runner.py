@@ -143,8 +143,8 @@ def test_faults_duplicates_and_disorder_leave_every_row_once(tmp_path: Path) -> 
 
         await inner.run(chunk, collect)
         rng.shuffle(rows)
-        # No row is among those that fail so often that it would rightly be called poisoned.
-        if rng.random() < 0.3 and all(failures[row["index"]] < 4 for row in rows):
+        # A row is called poisoned after three failures at the earliest: none comes to so many here.
+        if rng.random() < 0.3 and all(failures[row["index"]] < 2 for row in rows):
             failures.update(row["index"] for row in rows)
             await on_rows(rows[: len(rows) // 2])
             raise ConnectionResetError("a replica died")
@@ -692,10 +692,17 @@ def test_streams_of_events_end_when_the_runner_stops(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path, LocalExecutor(FakeWorkshop(delay_s=0.01)), poll_s=5.0) as runner:
             job_id = await submitted(runner, 5000)
-            watching = asyncio.create_task(ended(runner, job_id))
-            await until(lambda: runner.state().running_chunks > 0)
+            heard: list[JobRecord] = []
+
+            async def watch() -> None:
+                async for event in runner.subscribe(job_id):
+                    heard.append(event.job)
+
+            watching = asyncio.create_task(watch())
+            await until(lambda: bool(heard) and runner.state().running_chunks > 0)
         async with asyncio.timeout(4.0):
-            assert not (await watching).is_finished
+            await watching
+        assert not heard[-1].is_finished
 
     asyncio.run(scenario())
 

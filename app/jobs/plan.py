@@ -41,6 +41,9 @@ class RetryPolicy:
         """
         failures = part.failures + 1
         ready_at = now + self.delay_s(failures)
+        two_tries_left = max(0, self.tries - 2)
+        if len(missing) == 1 and sum(stop - start for start, stop in part.ranges) > 1:
+            return (Part(ranges_of(missing), min(failures, two_tries_left), ready_at),)
         if failures < self.tries:
             return (Part(ranges_of(missing), failures, ready_at),)
         if len(missing) == 1:
@@ -49,7 +52,8 @@ class RetryPolicy:
         middle = len(ordered) // 2
         halves = (ordered[:middle], ordered[middle:])
         return tuple(
-            Part(ranges_of(half), max(0, self.tries - (1 if len(half) > 1 else 2)), ready_at) for half in halves
+            Part(ranges_of(half), max(0, self.tries - 1) if len(half) > 1 else two_tries_left, ready_at)
+            for half in halves
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
 
 from app.workshop import Row
 
@@ -30,6 +32,21 @@ class HandOver:
         if isinstance(row, BaseException):
             raise row
         return row
+
+    async def of_thread(
+        self, pump: Callable[[], None], *, name: str, stop: Callable[[], None]
+    ) -> AsyncGenerator[Row, None]:
+        """The rows that `pump` puts here from a thread of its own, which is called `name`, until it puts None.
+
+        However that ends, nothing more is taken, and `stop` is called for what may still be going on.
+        """
+        threading.Thread(target=pump, name=name, daemon=True).start()
+        try:
+            while (row := await self.next()) is not None:
+                yield row
+        finally:
+            self.close()
+            stop()
 
     def close(self) -> None:
         """What threads still put is dropped."""

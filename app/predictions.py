@@ -14,7 +14,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -234,14 +236,10 @@ class Predictions:
         _, queue = await asyncio.to_thread(self._model)
         rows = HandOver()
         share = QueueShare(queue, in_background=in_background)
-        thread = threading.Thread(target=self._pump, args=(request, indices, share, rows), name="rows", daemon=True)
-        thread.start()
-        try:
-            while (row := await rows.next()) is not None:
+        pump = partial(self._pump, request, indices, share, rows)
+        async with aclosing(rows.of_thread(pump, name="rows", stop=share.stop)) as made:
+            async for row in made:
                 yield row
-        finally:
-            rows.close()
-            share.stop()
 
     def circuit_models(
         self, benches: Sequence[Bench], *, physics: bool = True, from_store: bool = True

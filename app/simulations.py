@@ -13,7 +13,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -122,14 +124,10 @@ class Simulations:
         request = _simulation(kind, request)
         rows = HandOver()
         share = PoolShare(self._pool, in_background=in_background)
-        thread = threading.Thread(target=self._pump, args=(request, indices, share, rows), name="simulate", daemon=True)
-        thread.start()
-        try:
-            while (row := await rows.next()) is not None:
+        pump = partial(self._pump, request, indices, share, rows)
+        async with aclosing(rows.of_thread(pump, name="simulate", stop=share.stop)) as made:
+            async for row in made:
                 yield row
-        finally:
-            rows.close()
-            share.stop()
 
     def _pump(self, request: AnalogSimulateRequest, indices: Sequence[int], share: PoolShare, rows: HandOver) -> None:
         """Every row has been handed over, then None; or the exception that ended it."""

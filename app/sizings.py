@@ -9,10 +9,11 @@ import asyncio
 import hashlib
 import logging
 import secrets
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -161,14 +162,10 @@ class Sizings:
         request = _sizing(kind, request)
         rows = HandOver()
         share = PoolShare(self.pool, in_background=in_background)
-        thread = threading.Thread(target=self._pump, args=(request, indices, share, rows), name="size", daemon=True)
-        thread.start()
-        try:
-            while (row := await rows.next()) is not None:
+        pump = partial(self._pump, request, indices, share, rows)
+        async with aclosing(rows.of_thread(pump, name="size", stop=share.stop)) as made:
+            async for row in made:
                 yield row
-        finally:
-            rows.close()
-            share.stop()
 
     async def aclose(self) -> None:
         """Worker processes and models are gone."""

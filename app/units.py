@@ -82,6 +82,11 @@ _PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: 
 _BARE_UNITS = frozenset({"", "1", "1/V", "V/V", "dB", "dBm", "deg", "m^2", "ppm/C"})
 
 
+def format_quantity(value: float | None, unit: str) -> str:
+    """As `format_engineering` in one text, ``55 uA``; a plain number has no unit, and what there is not is a dash."""
+    return "-" if value is None else " ".join(format_engineering(value, "" if unit == "1" else unit)).rstrip()
+
+
 def format_engineering(value: float, unit: str) -> tuple[str, str]:
     """The value with five digits, and its unit with a prefix where it takes one: 5.5e-5 A is ``55`` and ``uA``."""
     if unit in _BARE_UNITS or value == 0 or not math.isfinite(value):

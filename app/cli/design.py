@@ -13,7 +13,7 @@ from app.cli import specification_options as s
 from app.cli.bench_rows import Output
 from app.cli.door import DONE, FAILED, door_of, say, write_document, write_line
 from app.cli.simulation_options import TechnologyName
-from app.units import format_engineering
+from app.units import format_quantity
 
 if TYPE_CHECKING:
     from app.workshop import Row
@@ -29,17 +29,11 @@ Sources = Annotated[
 ]
 Candidates = Annotated[int | None, typer.Option("--candidates", "-n", help="Topologies to look at; 48 when absent.")]
 Enough = Annotated[int | None, typer.Option("--enough", help="Stop when so many pass; 3 when absent.")]
-Method = Annotated[
-    str | None, typer.Option("--method", help="How sizes are searched: insight-m (when absent), random, ...")
-]
 Simulations = Annotated[int | None, typer.Option("--simulations", help="Most simulations; 1000 when absent.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="Most minutes; 10 when absent.")]
 Generator = Annotated[str | None, typer.Option("--model", help="The generator's name; the default one when absent.")]
 Seed = Annotated[
     int | None, typer.Option("--seed", help="The same seed proposes the same circuits; drawn when absent.")
-]
-Decks = Annotated[
-    bool, typer.Option("--deck/--no-deck", help="Rows have the decks of every corner; 'ngspice -b' runs each.")
 ]
 
 #: Metrics that are shown beside the margins, where the testbench has them.
@@ -66,13 +60,13 @@ def design_request(
     candidates: Candidates = None,
     max_devices: o.MaxDevices = None,
     enough: Enough = None,
-    method: Method = None,
+    method: s.Method = None,
     simulations: Simulations = None,
     minutes: Minutes = None,
     model: Generator = None,
     temperature: o.Temperature = 0.9,
     seed: Seed = None,
-    deck: Decks = True,
+    deck: s.Decks = True,
 ) -> dict[str, Any]:
     """The fields of an analog.design request."""
     return o.given(
@@ -163,8 +157,8 @@ def _write_results(results: Sequence[Row], units: Mapping[str, str]) -> None:
     cells = " ".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))
     write_line(f"\n{'rank':>4} {'candidate':<44} {'simulations':>11} {cells}")
     for row in results:
-        worst = [_quantity(limit["worst"], units.get(limit["metric"], "")) for limit in row["margins"]]
-        worst += [_quantity(_worst_cost(row, name), units[name]) for name in costs]
+        worst = [format_quantity(limit["worst"], units.get(limit["metric"], "")) for limit in row["margins"]]
+        worst += [format_quantity(_worst_cost(row, name), units[name]) for name in costs]
         cells = " ".join(f"{cell:>{width}}" for cell, width in zip(worst, widths, strict=True))
         write_line(f"{row['pareto_rank']:>4} {_name_of(row):<44} {row['simulations']:>11} {cells}")
 
@@ -199,7 +193,3 @@ def _name_of(row: Row) -> str:
 def _worst_cost(row: Row, name: str) -> float | None:
     values = [metrics.get(name) for metrics in row["metrics"].values()]
     return max((value for value in values if value is not None), default=None)
-
-
-def _quantity(value: float | None, unit: str) -> str:
-    return "-" if value is None else " ".join(format_engineering(value, "" if unit == "1" else unit)).rstrip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,16 +24,23 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Watch the job until it is done.")]
 
 
+#: What can be submitted: the command, the kind of job, what makes its request, and what its rows are.
+_SUBMISSIONS = (
+    ("analog", "analog.generate", o.analog_request, "Analog topologies of a type."),
+    ("quantum", "quantum.generate", o.quantum_request, "OpenQASM programs of a family."),
+    ("simulate", "analog.simulate", simulate_request, "Sizings of a SPICE netlist on a testbench."),
+    ("predict", "analog.predict", predict_request, "Sizings of a SPICE netlist on a testbench, predicted."),
+    ("size", "analog.size", size_request, "Runs that size a SPICE netlist so that it meets a specification."),
+    ("design", "analog.design", design_request, "Circuits of a type that meet a specification."),
+)
+
+
 def add_to(app: typer.Typer) -> None:
     """The commands are on the command line."""
     group = typer.Typer(help="Batch jobs of a running service.", no_args_is_help=True)
     submit = typer.Typer(help="Submit a job; prints its id.", no_args_is_help=True)
-    submit.command("analog")(submit_analog)
-    submit.command("quantum")(submit_quantum)
-    submit.command("simulate")(submit_simulate)
-    submit.command("predict")(submit_predict)
-    submit.command("size")(submit_size)
-    submit.command("design")(submit_design)
+    for name, kind, fields, summary in _SUBMISSIONS:
+        submit.command(name)(_submission(kind, fields, summary))
     group.add_typer(submit, name="submit")
     for name, command in (
         ("list", list_jobs), ("show", show), ("watch", watch), ("cancel", cancel), ("results", results),
@@ -43,76 +50,20 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="jobs")
 
 
-@o.with_request(o.analog_request)
-def submit_analog(
-    context: typer.Context,
-    request: dict[str, Any],
-    wait: Wait = False,
-    url: o.Url = DEFAULT_URL,
-    as_json: o.AsJson = False,
-) -> int:
-    """Analog topologies of a type."""
-    return _submit(door_of(context), url, "analog.generate", request, wait, as_json)
+def _submission(kind: str, fields: Callable[..., dict[str, Any]], summary: str) -> Callable[..., int]:
+    """The command that submits a job of a kind; `fields` make its request, `summary` is its help."""
 
+    def submit(
+        context: typer.Context,
+        request: dict[str, Any],
+        wait: Wait = False,
+        url: o.Url = DEFAULT_URL,
+        as_json: o.AsJson = False,
+    ) -> int:
+        return _submit(door_of(context), url, kind, request, wait, as_json)
 
-@o.with_request(o.quantum_request)
-def submit_quantum(
-    context: typer.Context,
-    request: dict[str, Any],
-    wait: Wait = False,
-    url: o.Url = DEFAULT_URL,
-    as_json: o.AsJson = False,
-) -> int:
-    """OpenQASM programs of a family."""
-    return _submit(door_of(context), url, "quantum.generate", request, wait, as_json)
-
-
-@o.with_request(simulate_request)
-def submit_simulate(
-    context: typer.Context,
-    request: dict[str, Any],
-    wait: Wait = False,
-    url: o.Url = DEFAULT_URL,
-    as_json: o.AsJson = False,
-) -> int:
-    """Sizings of a SPICE netlist on a testbench."""
-    return _submit(door_of(context), url, "analog.simulate", request, wait, as_json)
-
-
-@o.with_request(predict_request)
-def submit_predict(
-    context: typer.Context,
-    request: dict[str, Any],
-    wait: Wait = False,
-    url: o.Url = DEFAULT_URL,
-    as_json: o.AsJson = False,
-) -> int:
-    """Sizings of a SPICE netlist on a testbench, predicted."""
-    return _submit(door_of(context), url, "analog.predict", request, wait, as_json)
-
-
-@o.with_request(size_request)
-def submit_size(
-    context: typer.Context,
-    request: dict[str, Any],
-    wait: Wait = False,
-    url: o.Url = DEFAULT_URL,
-    as_json: o.AsJson = False,
-) -> int:
-    """Runs that size a SPICE netlist so that it meets a specification."""
-    return _submit(door_of(context), url, "analog.size", request, wait, as_json)
-
-
-@o.with_request(design_request)
-def submit_design(
-    context: typer.Context,
-    request: dict[str, Any],
-    wait: Wait = False,
-    url: o.Url = DEFAULT_URL,
-    as_json: o.AsJson = False,
-) -> int:
-    """Circuits of a type that meet a specification."""
-    return _submit(door_of(context), url, "analog.design", request, wait, as_json)
+    submit.__doc__ = summary
+    return o.with_request(fields)(submit)
 
 
 def list_jobs(

@@ -13,7 +13,7 @@ from app.cli import specification_options as s
 from app.cli.bench_rows import Output, answer_rows, units_of, write_sizes
 from app.cli.door import door_of, read_text, write_line
 from app.cli.simulation_options import NetlistFile, Ports, TechnologyName, pairs_of
-from app.units import format_engineering
+from app.units import format_quantity
 
 if TYPE_CHECKING:
     from app.workshop import Row
@@ -22,16 +22,10 @@ TestbenchName = Annotated[str | None, typer.Option("--testbench", help="A name o
 CircuitType = Annotated[
     str | None, typer.Option("--type", help="In place of --testbench: the circuit's type, e.g. opamp.")
 ]
-Method = Annotated[
-    str | None, typer.Option("--method", help="How sizes are searched: insight-m (when absent), random, ...")
-]
 Simulations = Annotated[int | None, typer.Option("--simulations", help="Most simulations of a run; 200 when absent.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="Most minutes of a run; 10 when absent.")]
 Runs = Annotated[int | None, typer.Option("--runs", help="Independent runs, a row each; 1 when absent.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same sizings; drawn when absent.")]
-Decks = Annotated[
-    bool, typer.Option("--deck/--no-deck", help="Rows have the decks of every corner; 'ngspice -b' runs each.")
-]
 Adapt = Annotated[
     bool, typer.Option("--adapt", help="Begin with what was simulated of this circuit before, on this machine.")
 ]
@@ -55,13 +49,13 @@ def size_request(
     load_f: s.Load = None,
     supply: s.Supply = None,
     port: Ports = None,
-    method: Method = None,
+    method: s.Method = None,
     simulations: Simulations = None,
     minutes: Minutes = None,
     runs: Runs = None,
     seed: Seed = None,
     adapt: Adapt = False,
-    deck: Decks = True,
+    deck: s.Decks = True,
 ) -> dict[str, Any]:
     """The fields of an analog.size request."""
     from app.requests import MAX_TEXT_LENGTH
@@ -147,10 +141,6 @@ def _write_margins(row: Row, units: Mapping[str, str]) -> None:
     for limit in row["margins"]:
         unit = units.get(limit["metric"], "")
         values = (row["metrics"][corner][limit["metric"]] for corner in corners)
-        cells = " ".join(f"{_quantity(value, unit):>{width}}" for value in values)
+        cells = " ".join(f"{format_quantity(value, unit):>{width}}" for value in values)
         missed = "" if limit["is_met"] else "  missed"
-        write_line(f"{limit['bound']:<28} {cells}  {_quantity(limit['margin'], unit):>14}{missed}")
-
-
-def _quantity(value: float | None, unit: str) -> str:
-    return "-" if value is None else " ".join(format_engineering(value, "" if unit == "1" else unit)).rstrip()
+        write_line(f"{limit['bound']:<28} {cells}  {format_quantity(limit['margin'], unit):>14}{missed}")

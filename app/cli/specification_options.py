@@ -38,6 +38,12 @@ Load = Annotated[str | None, typer.Option("--load-f", metavar="FARAD", help="The
 Supply = Annotated[
     str | None, typer.Option("--supply", metavar="VOLTS", help="Nominal supply; the technology's when absent.")
 ]
+Method = Annotated[
+    str | None, typer.Option("--method", help="How sizes are searched: insight-m (when absent), random, ...")
+]
+Decks = Annotated[
+    bool, typer.Option("--deck/--no-deck", help="Rows have the decks of every corner; 'ngspice -b' runs each.")
+]
 
 _GOALS = ("minimize", "maximize")
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 from app.analog.corpus import CorpusCircuit, read_archetypes
@@ -124,14 +123,10 @@ class Designs:
         share = PoolShare(self._sizings.pool, in_background=in_background)
         run = self._run(request, share, rows)
         drawn = await self._drawn(request, in_background=in_background)
-        thread = threading.Thread(target=self._pump, args=(run, drawn, indices, rows), name="design", daemon=True)
-        thread.start()
-        try:
-            while (row := await rows.next()) is not None:
+        pump = partial(self._pump, run, drawn, indices, rows)
+        async with aclosing(rows.of_thread(pump, name="design", stop=share.stop)) as made:
+            async for row in made:
                 yield row
-        finally:
-            rows.close()
-            share.stop()
 
     async def aclose(self) -> None:
         """Nothing is left to be closed: generator and sizings belong to whoever made them."""

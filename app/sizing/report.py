@@ -14,7 +14,7 @@ from app.sizing.run import SizingResult
 from app.sizing.setup import SizingSetup
 from app.testbenches._base import Corner
 from app.testbenches._simulator import SimulationRow
-from app.units import format_engineering
+from app.units import format_quantity
 
 #: What a sizing says whose budget ended before anything was simulated.
 _NOTHING = "nothing was simulated before the budget ended; allow more simulations or time"
@@ -95,14 +95,9 @@ def _binding(setup: SizingSetup, result: SizingResult) -> str:
     unit = setup.problem.benches[0].testbench.metric_of[limit.metric].unit
     short = "short" if limit.sign > 0 else "too much"
     return (
-        f"{limit.said}: {limit.metric} is {_quantity(value, unit)} at {corner}, "
-        f"{_quantity(abs(value - limit.value), unit)} {short}"
+        f"{limit.said}: {limit.metric} is {format_quantity(value, unit)} at {corner}, "
+        f"{format_quantity(abs(value - limit.value), unit)} {short}"
     )
-
-
-def _quantity(value: float, unit: str) -> str:
-    number, prefixed = format_engineering(value, "" if unit == "1" else unit)
-    return f"{number} {prefixed}".rstrip()
 
 
 def _improvements(trace: Sequence[Mapping[str, float]]) -> Iterator[dict[str, float]]:

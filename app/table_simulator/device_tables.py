@@ -31,12 +31,12 @@ from app.table_simulator.table_plans import (
     Place,
     TablePlan,
     answers_of_places,
+    kelvin,
     over_places,
     request,
-    vectors_of,
 )
 from app.technologies._base import Technology
-from app.technologies._gmid import SimulatorPool
+from app.technologies._gmid import SimulatorPool, vectors_of
 
 Array = NDArray[np.float64]
 
@@ -56,9 +56,8 @@ QUANTITIES = ("id", "gm", "gds", "gmbs", *CAPACITANCES, "vth")
 #: What another width than the reference changes, over width and length.
 WIDTH_EFFECTS = ("shift_v", "log_current", "log_conductance")
 
-#: Boltzmann's constant over the charge of an electron, in volts per kelvin, and 0 C in kelvin.
+#: Boltzmann's constant over the charge of an electron, in volts per kelvin.
 _BOLTZMANN_V_PER_K = 8.617333262e-5
-_ZERO_CELSIUS_K = 273.15
 
 #: What is swept of other widths.
 _OF_WIDTH = ("id", "gds")
@@ -72,7 +71,7 @@ _JUNCTION_V = 0.55
 
 def thermal_voltage(celsius: float) -> float:
     """kT/q in volts."""
-    return _BOLTZMANN_V_PER_K * (celsius + _ZERO_CELSIUS_K)
+    return _BOLTZMANN_V_PER_K * kelvin(celsius)
 
 
 @dataclass(frozen=True, eq=False)

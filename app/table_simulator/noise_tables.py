@@ -28,12 +28,12 @@ from app.table_simulator.table_plans import (
     Place,
     TablePlan,
     answers_of_places,
+    kelvin,
     over_places,
     request,
-    vectors_of,
 )
 from app.technologies._base import Technology
-from app.technologies._gmid import SimulatorPool
+from app.technologies._gmid import SimulatorPool, vectors_of
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -56,7 +56,6 @@ _WIDTH_STRIDE, _GATE_SHARE, _DRAIN_SHARE = 3, 0.5, 0.7
 _LOW_HZ, _HIGH_HZ = 1.0, 1e6
 
 _BOLTZMANN_J_PER_K = 1.380649e-23
-_ZERO_CELSIUS_K = 273.15
 
 _NAMES = tuple(f"{kind}_{name}" for kind in KINDS for name in (*QUANTITIES, "width_effects", "exponent"))
 _FACTS = ("id", "gm", "gds", "gmbs")
@@ -64,7 +63,7 @@ _FACTS = ("id", "gm", "gds", "gmbs")
 
 def thermal_noise(celsius: float) -> float:
     """4 k T in joules: the density of the noise current of a conductance over that conductance."""
-    return 4 * _BOLTZMANN_J_PER_K * (celsius + _ZERO_CELSIUS_K)
+    return 4 * _BOLTZMANN_J_PER_K * kelvin(celsius)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.analog.netlist import Device
-from app.errors import SimulatorFailure
 from app.technologies._base import DeviceModels, Technology
-from app.technologies._gmid import SimulatorPool, reference_width_m
+from app.technologies._gmid import SimulatorPool, reference_width_m, vectors_of
 from app.units import format_spice_number
 
 Array = NDArray[np.float64]
@@ -87,19 +86,14 @@ class TablePlan:
         return self.models.device_card(Device(name, kind, nets), sizes) + "\n"
 
 
+def kelvin(celsius: float) -> float:
+    """The absolute temperature."""
+    return celsius + 273.15
+
+
 def request(deck: str, analysis: str, parameters: Sequence[str] = ()) -> dict[str, Any]:
     """What a pool is asked: a deck, and the device parameters that its answer is to tell."""
     return {"deck": deck, "analysis": analysis, "parameters": list(parameters)}
-
-
-def vectors_of(future: Future[dict[str, Any]], what: str) -> dict[str, Any]:
-    """The vectors of the answer. Raises SimulatorFailure, which calls the deck `what`, where there are none."""
-    answer = future.result()
-    if answer["status"] != "ok":
-        reasons = "; ".join(answer["messages"]) or answer["status"]
-        raise SimulatorFailure(f"ngspice could not do {what}: {reasons}; check the technology's cards")
-    vectors: dict[str, Any] = answer["vectors"]
-    return vectors
 
 
 def answers_of_places(

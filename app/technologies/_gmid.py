@@ -383,7 +383,7 @@ def _extracted(plan: _Plan, pool: SimulatorPool) -> dict[str, dict[str, Array]]:
     for kind in KINDS:
         tables: dict[str, list[Array]] = {name: [] for name in QUANTITIES}
         for vsb in plan.vsb_v:
-            vectors = _vectors(sweeps[kind, vsb], f"the gm/Id sweep of {kind}")
+            vectors = vectors_of(sweeps[kind, vsb], f"the gm/Id sweep of {kind}")
             for quantity in QUANTITIES:
                 rows = [vectors[f"@{name}[{quantity}]"] for name in names]
                 table = np.abs(np.array(rows, dtype=np.float64).reshape(shape))
@@ -428,8 +428,8 @@ def _fixed_capacitance(plan: _Plan, kind: str, pool: SimulatorPool) -> Array:
     parameters = [f"@m{index}[cgg]" for index in range(len(plan.lengths_m))]
     point = pool.submit({"deck": f"{deck}.op\n.end\n", "analysis": "op", "parameters": parameters})
     response = pool.submit({"deck": f"{deck}.ac lin 1 1meg 1meg\n.end\n", "analysis": "ac", "parameters": []})
-    currents = _vectors(response, f"the AC analysis of {kind}")
-    _vectors(point, f"the operating point of {kind}")
+    currents = vectors_of(response, f"the AC analysis of {kind}")
+    vectors_of(point, f"the operating point of {kind}")
     found = []
     for index, parameter in enumerate(parameters):
         whole = abs(currents[f"vg{index}#branch"]["imaginary"][0]) / (2 * math.pi * 1e6)
@@ -437,7 +437,8 @@ def _fixed_capacitance(plan: _Plan, kind: str, pool: SimulatorPool) -> Array:
     return np.array(found)
 
 
-def _vectors(future: Future[dict[str, Any]], what: str) -> dict[str, Any]:
+def vectors_of(future: Future[dict[str, Any]], what: str) -> dict[str, Any]:
+    """The vectors of the answer. Raises SimulatorFailure, which calls the deck `what`, where there are none."""
     answer = future.result()
     if answer["status"] != "ok":
         reasons = "; ".join(answer["messages"]) or answer["status"]

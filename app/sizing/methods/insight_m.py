@@ -85,7 +85,6 @@ class _Run:
     model: OfflineModel
     rng: np.random.Generator
     policy: _Policy
-    guard: Floats
     updates: int = _FIRST_UPDATES
     width: float = _WIDTH
     stale: int = 0
@@ -107,8 +106,10 @@ class _Run:
         return self._chosen(np.concatenate(acts), np.concatenate(rewards))
 
     def tell(self, trials: Sequence[Trial], guard: Floats) -> None:
-        """The policy goes on from the best trial, wider where batches bring nothing."""
-        self.guard = guard
+        """The policy goes on from the best trial, wider where batches bring nothing.
+
+        `guard` is nothing here: there is a model, and it forecasts every corner.
+        """
         self.seen += [trial.point for trial in trials]
         if not trials:
             return
@@ -125,8 +126,7 @@ class _Run:
 
     def _rewards(self, points: Floats) -> Floats:
         """[n]: the doubted figure of merit, and a little for margins beyond the limits, so that it has a slope."""
-        told = self.model.forecast(points)
-        return rewards_of(told, self.guard)
+        return rewards_of(self.model.forecast(points))
 
     def _chosen(self, acts: Floats, rewards: Floats) -> Floats:
         """The best acts, apart from each other and from all that was simulated."""
@@ -141,9 +141,9 @@ class _Run:
         return np.array(chosen) if chosen else acts[np.argmax(rewards)][None]
 
 
-def rewards_of(told: Forecast, guard: Floats) -> Floats:
+def rewards_of(told: Forecast) -> Floats:
     """[n]: the figure of merit of doubted margins, and a little for what they keep up to `_ENOUGH`."""
-    margins = told.margins - guard - _DOUBT * told.spread
+    margins = told.margins - _DOUBT * told.spread
     merit = figure_of_merit(margins, told.gains)
     kept = np.minimum(margins, _ENOUGH).min(axis=1)
     return np.asarray(merit + 0.1 * np.minimum(kept, _ENOUGH))
@@ -161,7 +161,7 @@ class InsightM:
         if model is None:
             return sizing_methods["random"].begin(problem, seed=seed, budget=budget, model=None)
         rng = np.random.default_rng([seed, 0x1A51])
-        return _Run(problem, model, rng, _Policy.around(problem.start, _WIDTH), np.zeros(len(problem.limits)))
+        return _Run(problem, model, rng, _Policy.around(problem.start, _WIDTH))
 
 
 sizing_methods.add("insight-m", InsightM())

@@ -266,7 +266,7 @@ def test_a_prefix_that_is_too_large_is_refused_at_once(text: str, sentence: str)
         ),
         (
             {"prefix": "M1 a a a VSS nmos\n"},
-            "the prefix cannot be completed: device M1: a nmos shorted over itself (A A A VSS)",
+            "the prefix cannot be completed: device M1: a nmos that shorts its nets (A A A VSS)",
             "/prefix",
         ),
         (

@@ -212,8 +212,9 @@ def test_a_closing_order_keeps_fewer_nets_open_than_a_random_one():
             "no token for 'VIN11' in this language",
         ),
         (netlist(("resistor", "FEED VSS"), ports="FEED VSS"), "no token for 'FEED' in this language"),
-        (netlist(("resistor", "VIN1 VIN1"), ports="VIN1"), "device X0: a resistor shorted over itself (VIN1 VIN1)"),
-        (netlist(("npn", "VIN1 VB1 VIN1"), ports="VIN1 VB1"), "device X0: a npn shorted over itself (VIN1 VB1 VIN1)"),
+        (netlist(("resistor", "VIN1 VIN1"), ports="VIN1"), "device X0: a resistor that shorts its nets (VIN1 VIN1)"),
+        (netlist(("inductor", "VDD VSS"), ports="VDD"), "device X0: a inductor that shorts its nets (VDD VSS)"),
+        (netlist(("npn", "VIN1 VB1 VIN1"), ports="VIN1 VB1"), "device X0: a npn that shorts its nets (VIN1 VB1 VIN1)"),
         (
             netlist(*[("resistor", f"a{n} a{n + 1}") for n in range(MAX_INTERNAL_NETS)], ports="VSS"),
             f"more than {MAX_INTERNAL_NETS} internal nets",

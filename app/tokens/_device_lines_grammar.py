@@ -4,9 +4,10 @@ An internal net is *closed* when two devices touch it and one of its pins drives
 (`_Code`); what a pin does to a code, and to the row's counters, are table look-ups, so a mask is a few gathers.
 
 What a completed sentence guarantees: it decodes; it holds exactly the declared number of devices; every internal net is
-closed; no device is shorted over itself; every device but the first shares a net with an earlier one or stands on a
-supply; VSS and every required port are used; kinds, type and size are those the constraint allows; its devices begin
-with the constraint's prefix, whose own devices may lie apart.
+closed; no device is shorted over itself and no coil lies across the supply; every device but the first shares a net
+with an earlier one or stands on a supply, which counts once an earlier device is *anchored*, on a supply or a port; VSS
+and every required port are used; kinds, type and size are those the constraint allows; its devices begin with the
+constraint's prefix, whose own devices may lie apart. So without a prefix it breaks no electrical rule that is an error.
 
 Look-ahead. With `d` devices still to come after the current one, and `r` pins (`s` of them driving) left on the current
 one, a step is legal only if afterwards
@@ -17,7 +18,8 @@ one, a step is legal only if afterwards
 where T and D are pins and driving pins of the most capable ordinary device allowed, and u is 1 while the current device
 still has to touch an earlier one (s is 0 for a net that the last driving pin may not take, being distinct from one that
 already did). The four together leave a way to `<end>`: each later device touches something earlier with one pin and
-closes or serves with the others.
+closes or serves with the others. A coil on one supply can serve anything but the other one, so a coil counts as one pin
+less where both are required, and the last device may not be a coil whose second pin only a supply would serve.
 
 Countdown. Where it is due, the one token legal says how many devices are left, so it takes nothing from a choice.
 
@@ -100,8 +102,9 @@ class _Code(IntEnum):
     REQUIRED = 7  # a named net that must still be used
     UNUSED = 8  # a named net that may be used
     NAMED_FRESH = 9  # a named net that the current device uses first
-    REQUIRED_SUPPLY = 10  # a supply that must still be used; supplies connect from the start
-    NOTHING = 11  # no net at all
+    REQUIRED_SUPPLY = 10  # a supply that must still be used; supplies connect what is anchored
+    SUPPLY = 11  # a supply that may be used
+    NOTHING = 12  # no net at all
 
 
 _CODES = len(_Code)
@@ -165,6 +168,12 @@ def _settling_matrix() -> Tensor:
 #: after them is counted on for their net.
 _PIN_CLASSES = 2 + max(sum(template.drives) for template in TEMPLATES)
 
+#: A place is the class of a pin, and as much more where an earlier device is anchored.
+_PLACES = 2 * _PIN_CLASSES
+
+#: What a row is: nothing is anchored, the current device is, an earlier one is.
+_ADRIFT, _ANCHORING, _ANCHORED = range(3)
+
 
 def _pin_class(template: Template, pin: int) -> int:
     """Class of a written position. The last pin that could drive a net must not be distinct from one that took it."""
@@ -175,7 +184,7 @@ def _pin_class(template: Template, pin: int) -> int:
 
 
 def _transitions() -> tuple[Tensor, Tensor]:
-    """Next code [codes, pin classes], and what the pin adds to the numbers [codes, pin classes, numbers].
+    """Next code [codes, places], and what the pin adds to the numbers [codes, places, numbers].
 
     -1 in the column UNTOUCHED says that the pin touches something earlier; the number itself stops at 0.
     """
@@ -202,10 +211,13 @@ def _transitions() -> tuple[Tensor, Tensor]:
     rule(_C.REQUIRED, _C.NAMED_FRESH, REQUIRED=-1)
     rule(_C.UNUSED, _C.NAMED_FRESH)
     rule(_C.NAMED_FRESH, _C.NAMED_FRESH)
-    rule(_C.REQUIRED_SUPPLY, _C.CLOSED, REQUIRED=-1, UNTOUCHED=-1)
+    rule(_C.REQUIRED_SUPPLY, _C.SUPPLY, REQUIRED=-1, UNTOUCHED=-1)
+    rule(_C.SUPPLY, _C.SUPPLY, UNTOUCHED=-1)
     rule(_C.NOTHING, _C.NOTHING)
-    classes = torch.tensor([0, 1] + [0] * (_PIN_CLASSES - 2))
-    return following[:, classes], change[:, classes]
+    places = torch.tensor(([0, 1] + [0] * (_PIN_CLASSES - 2)) * 2)
+    following, change = following[:, places], change[:, places]
+    change[_C.REQUIRED_SUPPLY :, :_PIN_CLASSES, _N.UNTOUCHED] = 0
+    return following, change
 
 
 def _settled() -> Tensor:
@@ -225,29 +237,31 @@ def _rail(template: Template) -> int | None:
 def _kind_slacks(slacks: Tensor) -> Tensor:
     """[cases, kinds, slacks]: what a kind token adds.
 
-    Cases are sums of 4 for the first device, 2 where VDD and 1 where VSS is required.
+    Cases are sums of 8 where an earlier device is anchored, 4 for the first device, 2 where VDD and 1 where VSS is
+    required.
     """
-    table = torch.zeros(8, len(TEMPLATES), _NUMBERS)
-    for case in range(8):
+    table = torch.zeros(16, len(TEMPLATES), _NUMBERS)
+    for case in range(16):
         for number, template in enumerate(TEMPLATES):
             rail = _rail(template)
-            table[case, number, _N.PINS] = template.width
+            table[case, number, _N.PINS] = template.width - (template.shorts_supplies and case & 3 == 3)
             table[case, number, _N.PINS_DRIVING] = sum(template.drives)
             table[case, number, _N.REQUIRED] = -float(rail is not None and bool(case & (2, 1)[rail]))
-            table[case, number, _N.UNTOUCHED] = float(rail is None and not case & 4)
+            table[case, number, _N.UNTOUCHED] = float(not case & 4 and not (case & 8 and rail is not None))
     return table @ slacks
 
 
 def _code_slacks(change: Tensor, slacks: Tensor) -> Tensor:
     """[cases, codes, slacks]: what a net of each code adds.
 
-    Cases are twice the class of the pin, and 1 more where the device is untouched.
+    Cases are twice the place of the pin, and 1 more where the device is untouched.
     """
-    table = torch.zeros(2 * _PIN_CLASSES, _CODES, _NUMBERS)
-    for case in range(2 * _PIN_CLASSES):
-        table[case] = change[:, case >> 1]
-        table[case, :, _N.UNTOUCHED] *= case & 1
-        table[case, (_C.NEEDS_DRIVER, _C.NEEDS_BOTH), _N.PINS_DRIVING] = -float(max(0, (case >> 1) - 1))
+    table = torch.zeros(2 * _PLACES, _CODES, _NUMBERS)
+    for case in range(2 * _PLACES):
+        place, untouched = divmod(case, 2)
+        table[case] = change[:, place]
+        table[case, :, _N.UNTOUCHED] *= untouched
+        table[case, (_C.NEEDS_DRIVER, _C.NEEDS_BOTH), _N.PINS_DRIVING] = -float(max(0, place % _PIN_CLASSES - 1))
     return table @ slacks
 
 
@@ -316,13 +330,13 @@ def _counted(number: int, noun: str) -> str:
 class DeviceLineState(TensorState):
     """Row tensors of the automaton.
 
-    `used` counts internal nets; `case_kind` and `case_net` choose rows of the slack tables; `forbidden` are tokens that
-    would short the current device. `forced` holds the token that must stand at each place, or PAD where none must, and
-    `due` the one at the place (`taken`) that is next.
+    `used` counts internal nets; `anchor` says which device is anchored; `case_kind` and `case_net` choose rows of the
+    slack tables; `forbidden` are tokens that would short the current device. `forced` holds the token that must stand
+    at each place, or PAD where none must, and `due` the one at the place (`taken`) that is next.
     """
 
     FIELDS = (
-        "phase", "numbers", "code", "used", "template", "pin", "line", "is_first", "case_kind", "case_net",
+        "phase", "numbers", "code", "used", "template", "pin", "line", "is_first", "anchor", "case_kind", "case_net",
         "forbidden", "size_high", "low_digits", "allowed", "forced", "taken", "due",
     )  # fmt: skip
 
@@ -337,8 +351,8 @@ class DeviceLineState(TensorState):
         self.used, self.template, self.pin, self.size_high = ints(), ints(), ints(), ints()
         self.line = ints(_MAX_WIDTH + 1)
         self.line[:, _NO_PARTNER] = BEGIN - NET_START
-        self.is_first, self.case_kind, self.case_net = ints(), ints(), ints()
-        self.forbidden = ints(_MAX_PARTNERS) + BEGIN
+        self.is_first, self.anchor, self.case_kind, self.case_net = ints(), ints(), ints(), ints()
+        self.forbidden = ints(_MAX_PARTNERS + len(SUPPLY_NETS)) + BEGIN
         self.low_digits = torch.zeros(rows, _BASE, _BASE, dtype=torch.bool, device=device)
         self.allowed = torch.zeros(rows, _VOCAB, dtype=torch.bool, device=device)
         self.forced, self.taken, self.due = ints(_FORCED) + PAD, ints(1), ints(1) + PAD
@@ -363,6 +377,8 @@ class DeviceLineGrammar:
         self._width = torch.tensor([template.width for template in TEMPLATES], device=device)
         self._digit, self._high_digit, self._kind_of_token, self._net_of_token = (t.to(device) for t in _token_tables())
         self._supply_cases = torch.tensor([2, 1], device=device)
+        self._shorts_supplies = torch.tensor([template.shorts_supplies for template in TEMPLATES], device=device)
+        self._supplies = torch.arange(len(SUPPLY_NETS), device=device)
         phases = torch.zeros(len(_Phase), _VOCAB, dtype=torch.bool)
         phases[_Phase.TYPE, TYPE_START:HIGH_START] = True
         phases[_Phase.HIGH, HIGH_START:LOW_START] = True
@@ -414,7 +430,7 @@ class DeviceLineGrammar:
         pins, driving = _closing_capacity(templates)
         required = {"VSS", *constraint.ports}
         state.code[0, :_NAMED] = int(_Code.UNUSED)
-        state.code[0, : len(SUPPLY_NETS)] = int(_Code.CLOSED)
+        state.code[0, : len(SUPPLY_NETS)] = int(_Code.SUPPLY)
         for net in required:
             code = _Code.REQUIRED_SUPPLY if net in SUPPLY_NETS else _Code.REQUIRED
             state.code[0, VOCABULARY.index[net] - NET_START] = int(code)
@@ -531,18 +547,28 @@ class DeviceLineGrammar:
         pin *= writes
         here.pin.copy_(pin)
         due = self._positions[template * (_MAX_WIDTH + 1) + pin]
-        has_later = numbers[:, _N.LATER] > 0
+        is_last = numbers[:, _N.LATER] == 0
         numbers.copy_(torch.where(ends[:, None], numbers @ self._settling, numbers))
         numbers[:, _N.PINS : _N.UNTOUCHED] = due[:, :2] * writes[:, None]
         untouched = numbers[:, _N.UNTOUCHED].clamp(0) * writes
         numbers[:, _N.UNTOUCHED] = untouched
-        torch.add(here.line.gather(1, due[:, 3:]), NET_START, out=here.forbidden)
         here.code[:] = torch.where(ends[:, None], self._settled[here.code], here.code)
         here.is_first *= ~ends
+        torch.maximum(here.anchor, (net[:, 0] < _NAMED) * _ANCHORING, out=here.anchor)
+        here.anchor.copy_(torch.where(ends & (here.anchor == _ANCHORING), _ANCHORED, here.anchor))
+        is_anchored = here.anchor == _ANCHORED
         required = here.code[:, : len(SUPPLY_NETS)] == _Code.REQUIRED_SUPPLY
-        here.case_kind[:] = here.is_first * 4 + (required * self._supply_cases).sum(-1)
-        here.case_net.copy_(due[:, 2] * 2 + untouched)
-        ended = torch.where(has_later, int(_Phase.KIND), int(_Phase.END))
+        here.case_kind[:] = is_anchored * 8 + here.is_first * 4 + (required * self._supply_cases).sum(-1)
+        here.case_net.copy_((is_anchored * _PIN_CLASSES + due[:, 2]) * 2 + untouched)
+
+        # a coil may not hold both supplies: not one after the other, nor one where only the other is left to serve
+        partners = here.line.gather(1, due[:, 3:])
+        other = partners[:, :1] == self._supplies.flip(0)
+        leaves_short = required.flip(1) & (is_last & (pin == 0))[:, None]
+        shorts = (other | leaves_short) & (self._shorts_supplies[template] & writes)[:, None]
+        here.forbidden[:, :_MAX_PARTNERS] = partners + NET_START
+        here.forbidden[:, _MAX_PARTNERS:] = torch.where(shorts, self._supplies + NET_START, BEGIN)
+        ended = torch.where(is_last, int(_Phase.END), int(_Phase.KIND))
         due_phase = torch.where(ends, ended, self._next_phase[phase])
         is_counted = numbers[:, _N.LATER] % COUNTDOWN_STEP == COUNTDOWN_STEP - 1
         is_counted &= (due_phase == _Phase.KIND) & (phase != _Phase.LEFT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.analog.kinds import KINDS
+from app.analog.kinds import KINDS, SUPPLY_NETS
 from app.analog.netlist import Device
 
 
@@ -12,13 +12,15 @@ from app.analog.netlist import Device
 class Template:
     """One kind token. `pin_sources` says for each pin of the kind which written net it takes, or which rail it implies.
 
-    `distinct` are pairs of written positions that may not hold the same net (a device shorted over itself).
+    `distinct` are pairs of written positions that may not hold the same net (a device shorted over itself). What
+    `shorts_supplies` has two positions, which may not hold the two supplies.
     """
 
     token: str
     kind: str
     pin_sources: tuple[int | str, ...]
     distinct: tuple[tuple[int, int], ...] = ()
+    shorts_supplies: bool = False
 
     @property
     def width(self) -> int:
@@ -60,7 +62,10 @@ class Template:
             elif written[source] != net:
                 return None
         nets = tuple(net for net in written if net is not None)
-        return None if any(nets[a] == nets[b] for a, b in self.distinct) else nets
+        is_short = any(nets[a] == nets[b] for a, b in self.distinct) or (
+            self.shorts_supplies and set(nets) == set(SUPPLY_NETS)
+        )
+        return None if is_short else nets
 
 
 def _mos(kind: str, rail: str) -> tuple[Template, ...]:
@@ -82,7 +87,7 @@ TEMPLATES: tuple[Template, ...] = (
     Template("pnp", "pnp", (0, 1, 2), ((0, 2),)),
     Template("resistor", "resistor", (0, 1), ((0, 1),)),
     Template("capacitor", "capacitor", (0, 1), ((0, 1),)),
-    Template("inductor", "inductor", (0, 1), ((0, 1),)),
+    Template("inductor", "inductor", (0, 1), ((0, 1),), shorts_supplies=True),
     Template("diode", "diode", (0, 1), ((0, 1),)),
     Template("inverter", "inverter", (0, 1, 2, 3), ((0, 1), (2, 3))),
     Template("transmission_gate", "transmission_gate", (0, 1, 2, 3, 4), ((0, 1), (3, 4))),

@@ -159,7 +159,8 @@ def closing_order(netlist: Netlist, rng: random.Random, *, begins_anywhere: bool
     one that most reduces the number of internal nets with devices still to come; of equals the one on the net that was
     touched last, supplies apart; of equals one of the kind that came last. The first device is chosen so too, or at
     random where the order `begins_anywhere`. Every later device shares a net with an earlier one, or stands on a
-    supply, where the circuit is connected. The order decides how well a model learns (docs/experiments.md).
+    supply once any stands on a supply or a port, where the circuit is connected. The order decides how well a model
+    learns (docs/experiments.md).
     """
     internal = set(netlist.internal_nets)
     waiting = list(netlist.devices)
@@ -169,13 +170,14 @@ def closing_order(netlist: Netlist, rng: random.Random, *, begins_anywhere: bool
     touched_by: Counter[str] = Counter()
     to_come = Counter(net for nets in nets_of.values() for net in nets)
     last_touch: dict[str, int] = {}
+    is_anchored = False
     while waiting:
         best, best_score = 0, (-1, 0, 0, 0, False)
         for position, device in enumerate(waiting[:1] if begins_anywhere and not order else waiting):
             is_attached, opening, finishing, latest = not order, 0, 0, 0
             for net in nets_of[device.name]:
                 count = touched_by[net]
-                is_attached = is_attached or count > 0 or net in SUPPLY_NETS
+                is_attached = is_attached or count > 0 or (is_anchored and net in SUPPLY_NETS)
                 if net in internal:
                     opening += (count == 0) - (count == 1)
                     finishing += (to_come[net] == 1) - (to_come[net] > 1 and count == 0)
@@ -186,6 +188,7 @@ def closing_order(netlist: Netlist, rng: random.Random, *, begins_anywhere: bool
                 best, best_score = position, score
         device = waiting.pop(best)
         order.append(device)
+        is_anchored = is_anchored or not internal.issuperset(nets_of[device.name])
         for net in nets_of[device.name]:
             touched_by[net] += 1
             to_come[net] -= 1
@@ -229,7 +232,7 @@ class NetNaming:
         Of two exchangeable terminals the one on a port or on a net in use comes first.
 
         Raises:
-            NotExpressible: the device is shorted over itself, or needs one internal net too many.
+            NotExpressible: the device shorts its nets, or needs one internal net too many.
         """
         for template in TEMPLATES:
             written = template.written(device)
@@ -238,7 +241,7 @@ class NetNaming:
                 if is_symmetric and self._is_known(written[1]) and not self._is_known(written[0]):
                     written = written[::-1]
                 return [f"kind:{template.token}", *(self.name(net) for net in written)]
-        raise NotExpressible(f"device {device.name}: a {device.kind} shorted over itself ({' '.join(device.nets)})")
+        raise NotExpressible(f"device {device.name}: a {device.kind} that shorts its nets ({' '.join(device.nets)})")
 
     def _is_known(self, net: str) -> bool:
         return net in self.name_of or net in self._ports

@@ -25,8 +25,9 @@ LADDER = ("--reward", "ladder")
     [
         (("--reward", "lader", "--from", "tiny"), "no reward named 'lader'; did you mean 'ladder'?"),
         (LADDER, "--reward improves a trained model; name it, or its folder, by --from"),
-        (("--samples", "5"), "--samples goes with --reward ladder; leave it out to train from scratch"),
-        (("--from", "tiny"), "--from goes with --reward ladder; leave it out to train from scratch"),
+        (("--reward", "oracles", "--from", "tiny"), "--reward oracles is for quantum circuits, not for analog"),
+        (("--samples", "5"), "--samples goes with --reward; leave it out to train from scratch"),
+        (("--from", "tiny"), "--from goes with --reward; leave it out to train from scratch"),
         ((*LADDER, "--from", "analog-device-lynes"), "no model named 'analog-device-lynes'; did you mean 'analog-de"),
         ((*LADDER, "--from", "tiny", "--recipe", "analog-rewart"), "no recipe named 'analog-rewart'; did you mean"),
         ((*LADDER, "--from", "tiny", "--device", "tpu"), "--device: 'tpu' is neither cpu nor cuda"),

@@ -23,19 +23,12 @@ from app.inference.checkpoint import INDEX_NAME, Checkpoint, load_checkpoint, sa
 from app.measures.novelty import TrainingIndex
 from app.nn.decoder import Decoder, DecoderConfig
 from app.reward.journal import STATE_NAME, RoundJournal
-from app.reward.judge import (
-    CircuitFacts,
-    JudgedSample,
-    Sample,
-    conduction_credit,
-    figures,
-    judge,
-    ladder_reward,
-)
+from app.reward.judge import JudgedSample, Sample, judge
+from app.reward.ladder import CircuitFacts, LadderFigures, LadderReward, conduction_credit, ladder_reward
 from app.reward.mixture import draw_weights, mixed_stream
-from app.reward.recipe import KIND, RewardRecipe, read_reward_recipe
+from app.reward.recipe import LadderRecipe, read_reward_recipe
 from app.reward.run import Iteration, RewardRun
-from app.reward.sampling import types_of_round
+from app.reward.sampling import evenly
 from app.reward.state import RoundOutcome
 from app.tokens.device_lines import DeviceLines
 from app.training.corpora import facts_of
@@ -44,7 +37,9 @@ from app.training.sentences import Example
 
 LANGUAGE = DeviceLines()
 
-RECIPE = RewardRecipe(
+KIND = "analog-reward"
+
+RECIPE = LadderRecipe(
     KIND, "toy-reward", rounds=2, samples=64, max_devices=5, tokens=12_000, batch_tokens=2048, learning_rate=2e-2,
     warmup_tokens=500, ema_tokens=2_000, winner_mix=1.0, winner_share=0.3, most_rise_nats=9.0, precision="float32",
 )  # fmt: skip
@@ -59,13 +54,17 @@ def reward_of(**changed: object) -> float:
     return ladder_reward(replace(WHOLE, **changed), copy_similarity=0.95)  # type: ignore[arg-type]  # names of fields
 
 
-def sample(index: int, type_: str = "opamp", **changed: object) -> Sample:
+def sample(index: int, type_: str = "opamp", **changed: object) -> Sample[CircuitFacts]:
     facts = replace(WHOLE, **{"identity": str(index), **changed})  # type: ignore[arg-type]  # names of fields
     return Sample(index, type_, (1, 3, 2), facts)
 
 
-def judged(samples: Sequence[Sample], known: Sequence[str] = ()) -> list[JudgedSample]:
-    return judge(samples, known, copy_similarity=0.95, winner_share=0.25)
+def judged(samples: Sequence[Sample[CircuitFacts]], known: Sequence[str] = ()) -> list[JudgedSample[CircuitFacts]]:
+    return judge(samples, known, ladder().worth, winner_share=0.25)
+
+
+def figures(entries: Sequence[JudgedSample[CircuitFacts]]) -> LadderFigures:
+    return ladder().figures(entries)
 
 
 def test_every_rung_of_the_ladder_earns_more_than_the_one_below():
@@ -148,14 +147,14 @@ def test_the_figures_of_a_round_leave_nothing_out():
         sample(2, conducting_share=None, saturated_share=None, works=False, held_out_works=True, type_probability=0.2),
         sample(3, identity="0", conducting_share=0.5, saturated_share=0.0, works=None, is_novel=False),
     ]
-    found = figures(judged(samples), copy_similarity=0.95)
+    found = figures(judged(samples))
     assert (found.samples, found.legal, found.converges) == (4, 1.0, 0.75)
     assert found.conducting_share == pytest.approx((1.0 + 0.0 + 0.5) / 3, abs=1e-4)
     assert found.saturated_share == pytest.approx(1.0 / 3, abs=1e-4)
     assert (found.function_tried, found.works) == (0.5, 0.25)
     assert (found.copies, found.duplicates, found.right_type) == (0.25, 0.25, 0.75)
     assert (found.held_out_tried, found.held_out_works, found.troubles) == (1, 1, 1)
-    assert found.reward_by_type == {"opamp": found.reward}
+    assert found.reward_by_label == {"opamp": found.reward}
 
 
 def test_a_sentence_that_is_no_circuit_earns_nothing_and_counts_against_the_bare_network():
@@ -163,19 +162,19 @@ def test_a_sentence_that_is_no_circuit_earns_nothing_and_counts_against_the_bare
     bare.append(Sample(2, "opamp", (1, 3), CircuitFacts("no circuit, item 2", 0, is_circuit=False), is_bare=True))
     found = judged([*bare, sample(3, is_legal=False)])
     assert [entry.reward > 0 for entry in found] == [True, True, False, False]
-    assert figures(found, copy_similarity=0.95).legal_bare == pytest.approx(2 / 3, abs=1e-4)
-    assert figures(judged([sample(0)]), copy_similarity=0.95).legal_bare is None
+    assert figures(found).legal_bare == pytest.approx(2 / 3, abs=1e-4)
+    assert figures(judged([sample(0)])).legal_bare is None
 
 
 def test_the_card_sets_the_rounds_beside_each_other():
     rounds = [
-        RoundOutcome(number, figures(judged([sample(n, works=n < good) for n in range(4)]), copy_similarity=0.95), 1e-3)
+        RoundOutcome(number, figures(judged([sample(n, works=n < good) for n in range(4)])), 1e-3)
         for number, good in ((0, 1), (1, 3))
     ]
     lines = reward_lines(
         {
             "recipe": RECIPE.as_json(), "rounds": [outcome.as_json() for outcome in rounds], "samples": 8, "winners": 2,
-            "held_out_nats_before": 0.5, "held_out_nats_after": 0.4, "hold_out": "comparator", "command": "train",
+            "held_out_nats_before": 0.5, "held_out_nats_after": 0.4, "command": "train",
         }
     )  # fmt: skip
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
@@ -185,12 +184,17 @@ def test_the_card_sets_the_rounds_beside_each_other():
 
 
 def test_types_are_asked_for_evenly_or_as_the_corpus_has_them():
-    even = Counter(types_of_round(replace(RECIPE, samples=160), {}))
+    circuits = [*corpus().side(is_held_out=False)]
+    even = Counter(wish.label for wish in ladder(replace(RECIPE, samples=160)).wishes(circuits))
     assert set(even) == set(CIRCUIT_TYPES)
     assert max(even.values()) - min(even.values()) <= 2
-    rooted = Counter(types_of_round(replace(RECIPE, samples=300, type_exponent=0.5), {"opamp": 400, "lna": 100}))
-    assert set(rooted) == {"opamp", "lna"}
-    assert rooted["opamp"] == pytest.approx(200, abs=3)
+    sizes = Counter(example.label for example in circuits)
+    wishes = ladder(replace(RECIPE, samples=800, type_exponent=1.0)).wishes(circuits)
+    as_often = Counter(wish.label for wish in wishes)
+    assert set(as_often) == set(sizes)
+    assert all(as_often[name] == pytest.approx(800 * sizes[name] / len(circuits), abs=3) for name in sizes)
+    assert {wish.constraint.type == wish.label and wish.constraint.max_devices == 5 for wish in wishes} == {True}
+    assert Counter(evenly({"opamp": 20.0, "lna": 10.0}, 300)) == {"opamp": 200, "lna": 100}
 
 
 @pytest.mark.parametrize(
@@ -210,34 +214,38 @@ def test_a_recipe_that_cannot_be_followed_says_why(tmp_path: Path, line: str, se
     path = tmp_path / "reward.toml"
     path.write_text(f'kind = "{KIND}"\nname = "toy"\n{line}\n')
     with pytest.raises(InvalidRequest, match=f"^{sentence}$"):
-        read_reward_recipe(str(path))
+        read_reward_recipe(KIND, str(path))
 
 
 def test_a_recipe_needs_a_name_and_the_right_kind(tmp_path: Path):
     path = tmp_path / "reward.toml"
     path.write_text(f'kind = "{KIND}"\n')
     with pytest.raises(InvalidRequest, match=r"^reward.toml: key 'name' is missing$"):
-        read_reward_recipe(str(path))
+        read_reward_recipe(KIND, str(path))
     path.write_text('kind = "analog"\nname = "toy"\n')
     with pytest.raises(InvalidRequest, match=f"^reward.toml is a recipe for analog, not for {KIND}$"):
-        read_reward_recipe(str(path))
-    assert read_reward_recipe().kind == KIND
+        read_reward_recipe(KIND, str(path))
+    assert read_reward_recipe(KIND).kind == KIND
+
+
+def journal_in(folder: Path, number: int = 0) -> RoundJournal[CircuitFacts]:
+    return RoundJournal(folder, number, CircuitFacts)
 
 
 def test_a_line_that_a_kill_cut_off_is_scored_again(tmp_path: Path):
-    journal = RoundJournal(tmp_path, 0)
+    journal = journal_in(tmp_path)
     assert journal.begin() == []
     journal.append(sample(1))
     journal.append(sample(0))
     with (tmp_path / "round-000.partial.ndjson").open("a") as file:
-        file.write('{"index": 2, "type": "op')
-    again = RoundJournal(tmp_path, 0)
+        file.write('{"index": 2, "label": "op')
+    again = journal_in(tmp_path)
     assert again.begin() == [sample(1), sample(0)]
     again.append(sample(2))
-    assert RoundJournal(tmp_path, 0).begin() == [sample(1), sample(0), sample(2)]
+    assert journal_in(tmp_path).begin() == [sample(1), sample(0), sample(2)]
     found = judged([sample(0), sample(1), sample(2, works=False)])
     again.finish(found)
-    assert [RoundJournal(tmp_path, number).is_judged for number in (0, 1)] == [True, False]
+    assert [journal_in(tmp_path, number).is_judged for number in (0, 1)] == [True, False]
     assert [entry.sample for entry in again.read()] == [entry.sample for entry in found]
     assert not (tmp_path / "round-000.partial.ndjson").exists()
 
@@ -291,7 +299,11 @@ def model(tmp_path: Path) -> Checkpoint:
     return load_checkpoint(folder)
 
 
-def run_in(folder: Path, model: Checkpoint, recipe: RewardRecipe = RECIPE, seconds: float | None = None) -> RewardRun:
+def ladder(recipe: LadderRecipe = RECIPE, lover: MetalLover | None = None) -> LadderReward:
+    return LadderReward(recipe, lover or MetalLover())
+
+
+def run_in(folder: Path, model: Checkpoint, recipe: LadderRecipe = RECIPE, seconds: float | None = None) -> RewardRun:
     return RewardRun(
         recipe, model, corpus(), folder, folder / "model", seconds=seconds, command="josephson train analog"
     )
@@ -299,7 +311,7 @@ def run_in(folder: Path, model: Checkpoint, recipe: RewardRecipe = RECIPE, secon
 
 def test_a_network_learns_to_earn_more_and_its_folder_says_how(tmp_path: Path, model: Checkpoint):
     scorer = MetalLover()
-    result = Iteration(run_in(tmp_path / "work", model), scorer).learn()
+    result = Iteration(run_in(tmp_path / "work", model), ladder(RECIPE, scorer)).learn()
     assert result is not None
     first, *_, last = result.outcomes
     assert len(result.outcomes) == RECIPE.rounds + 1
@@ -311,7 +323,7 @@ def test_a_network_learns_to_earn_more_and_its_folder_says_how(tmp_path: Path, m
     assert improved.name == "toy-reward"
     assert told["corpus"] == "nothing"
     assert told["reward"]["from"] == {"model": "tiny", "weights": model.sha256}
-    assert (told["reward"]["samples"], told["reward"]["hold_out"]) == (192, "comparator")
+    assert (told["reward"]["samples"], told["reward"]["recipe"]["hold_out"]) == (192, "comparator")
     assert [row["figures"]["reward"] for row in told["reward"]["rounds"]] == [o.figures.reward for o in result.outcomes]
     assert told["reward"]["held_out_nats_before"] == result.held_out_before
     assert told["reward"]["held_out_nats_after"] == pytest.approx(result.held_out_after, abs=1e-3)
@@ -322,13 +334,13 @@ def test_a_run_that_is_killed_again_and_again_writes_the_journal_it_would_have_w
     tmp_path: Path, model: Checkpoint
 ):
     recipe = replace(RECIPE, rounds=1, samples=32, tokens=3_000)
-    whole = Iteration(run_in(tmp_path / "whole", model, recipe), MetalLover()).learn()
+    whole = Iteration(run_in(tmp_path / "whole", model, recipe), ladder(recipe)).learn()
     assert whole is not None
     calls, kills = 0, 0
     for _ in range(20):
         scorer = MetalLover(gives_up_after=13)
         try:
-            result = Iteration(run_in(tmp_path / "pieces", model, recipe), scorer).learn()
+            result = Iteration(run_in(tmp_path / "pieces", model, recipe), ladder(recipe, scorer)).learn()
         except SimulatorFailure:
             kills, calls = kills + 1, calls + 13
         else:
@@ -343,25 +355,25 @@ def test_a_run_that_is_killed_again_and_again_writes_the_journal_it_would_have_w
 
 def test_a_run_out_of_time_goes_on_where_it_was(tmp_path: Path, model: Checkpoint):
     recipe = replace(RECIPE, rounds=1, samples=32, tokens=2_000)
-    assert Iteration(run_in(tmp_path / "work", model, recipe, seconds=0.0), MetalLover()).learn() is None
+    assert Iteration(run_in(tmp_path / "work", model, recipe, seconds=0.0), ladder(recipe)).learn() is None
     assert not (tmp_path / "work" / "model").exists()
-    result = Iteration(run_in(tmp_path / "work", model, recipe), MetalLover()).learn()
+    result = Iteration(run_in(tmp_path / "work", model, recipe), ladder(recipe)).learn()
     assert result is not None
     assert [outcome.measures_only for outcome in result.outcomes] == [False, True]
 
 
 def test_a_finished_run_may_be_given_more_rounds_and_learns_from_its_last(tmp_path: Path, model: Checkpoint):
     recipe = replace(RECIPE, samples=32, tokens=2_000)
-    whole = Iteration(run_in(tmp_path / "whole", model, recipe), MetalLover()).learn()
-    Iteration(run_in(tmp_path / "pieces", model, replace(recipe, rounds=1)), MetalLover()).learn()
-    assert Iteration(run_in(tmp_path / "pieces", model, recipe), MetalLover()).learn() == whole
+    whole = Iteration(run_in(tmp_path / "whole", model, recipe), ladder(recipe)).learn()
+    Iteration(run_in(tmp_path / "pieces", model, replace(recipe, rounds=1)), ladder(recipe)).learn()
+    assert Iteration(run_in(tmp_path / "pieces", model, recipe), ladder(recipe)).learn() == whole
     assert whole is not None
     assert [outcome.held_out_nats is None for outcome in whole.outcomes] == [False, False, True]
 
 
 def test_weights_that_forget_the_corpus_are_taken_back_and_the_rate_is_halved(tmp_path: Path, model: Checkpoint):
     recipe = replace(RECIPE, rounds=5, samples=32, tokens=1_000, most_rise_nats=-9.0)
-    result = Iteration(run_in(tmp_path / "work", model, recipe), MetalLover()).learn()
+    result = Iteration(run_in(tmp_path / "work", model, recipe), ladder(recipe)).learn()
     assert result is not None
     assert [outcome.kept for outcome in result.outcomes] == [False] * 4, "three refusals end it"
     rates = [outcome.learning_rate / recipe.learning_rate for outcome in result.outcomes]
@@ -371,22 +383,22 @@ def test_weights_that_forget_the_corpus_are_taken_back_and_the_rate_is_halved(tm
 
 def test_a_folder_with_another_run_is_not_touched(tmp_path: Path, model: Checkpoint):
     folder = tmp_path / "work"
-    Iteration(run_in(folder, model), MetalLover())
+    Iteration(run_in(folder, model), ladder())
     other = replace(RECIPE, samples=7, seed=2)
     with pytest.raises(InvalidRequest, match="holds a run that started with another samples, seed; repeat its command"):
-        Iteration(run_in(folder, model, other), MetalLover())
+        Iteration(run_in(folder, model, other), ladder(other))
     (folder / STATE_NAME).write_text("{}")
     with pytest.raises(InvalidRequest, match=r"reward.json is not the state of a run \(KeyError: 'held_out_before'\)"):
-        Iteration(run_in(folder, model), MetalLover())
+        Iteration(run_in(folder, model), ladder())
 
 
 def test_models_and_corpora_that_do_not_fit_are_refused(tmp_path: Path, model: Checkpoint):
     run = run_in(tmp_path / "work", model)
-    with pytest.raises(InvalidRequest, match=r"^model tiny writes quantum circuits; the ladder is for analog$"):
-        Iteration(replace(run, model=replace(model, kind="quantum")), MetalLover())
+    with pytest.raises(InvalidRequest, match=r"^model tiny writes quantum circuits; this reward is for analog ones$"):
+        Iteration(replace(run, model=replace(model, kind="quantum")), ladder())
     walks = replace(corpus(), about=replace(corpus().about, language="eulerian"))
     with pytest.raises(InvalidRequest, match=r"^model tiny speaks device_lines, the corpus is prepared in eulerian; "):
-        Iteration(replace(run, corpus=walks), MetalLover())
+        Iteration(replace(run, corpus=walks), ladder())
 
 
 def test_winners_do_not_change_which_types_there_are():
@@ -413,11 +425,11 @@ def test_winners_are_written_anew_beside_the_corpus():
 
 def test_the_journal_holds_what_was_sampled_and_what_it_earned(tmp_path: Path, model: Checkpoint):
     recipe = replace(RECIPE, rounds=1, samples=16, tokens=1_000)
-    Iteration(run_in(tmp_path / "work", model, recipe), MetalLover()).learn()
+    Iteration(run_in(tmp_path / "work", model, recipe), ladder(recipe)).learn()
     rows = [json.loads(line) for line in (tmp_path / "work" / "round-000.ndjson").read_text().splitlines()]
     assert [row["index"] for row in rows] == list(range(16))
     for row in rows:
         netlist, label = LANGUAGE.decode(row["tokens"])
-        assert label == row["type"]
+        assert label == row["label"]
         assert canonical_hash(netlist) == row["facts"]["identity"]
         assert 0.0 <= row["reward"] <= 1.0

@@ -14,9 +14,10 @@ from app.analog.spice import parse_spice
 from app.errors import UnknownName
 from app.inference.checkpoint import load_checkpoint
 from app.measures.novelty import TrainingIndex
-from app.reward.judge import CircuitFacts, Sample, figures, judge, ladder_reward
-from app.reward.recipe import KIND, RewardRecipe
-from app.reward.sampling import Draw, sample_and_score, types_of_round
+from app.reward.judge import Sample, judge
+from app.reward.ladder import CircuitFacts, LadderReward, ladder_reward
+from app.reward.recipe import LadderRecipe
+from app.reward.sampling import Draw, sample_and_score
 from app.reward.scorer import LadderScorer
 from app.simulators.operating_point import OperatingPointSimulator
 from app.simulators.processes import WorkerPool
@@ -25,7 +26,7 @@ from app.testbenches._simulator import BenchSimulator
 from app.validators._base import ValidationTools
 from tests.tiny_models import CPU, save_tiny_model
 
-RECIPE = RewardRecipe(KIND, "toy", samples=12, max_devices=6, function_budget=2)
+RECIPE = LadderRecipe("analog-reward", "toy", samples=12, max_devices=6, function_budget=2)
 
 STAGE = """\
 * a common-source stage with a resistor
@@ -53,7 +54,7 @@ def index_of(*netlists: Netlist) -> TrainingIndex:
     return TrainingIndex.build(known or [("0" * 32, Counter({1: 1}))])
 
 
-def scorer_over(pool: WorkerPool, recipe: RewardRecipe = RECIPE, seen: TrainingIndex | None = None) -> LadderScorer:
+def scorer_over(pool: WorkerPool, recipe: LadderRecipe = RECIPE, seen: TrainingIndex | None = None) -> LadderScorer:
     tools = ValidationTools(
         simulator=OperatingPointSimulator(pool, technologies[DEFAULT_TECHNOLOGY]), benches=BenchSimulator(pool)
     )
@@ -97,10 +98,11 @@ def test_a_testbench_to_hold_out_has_to_be_there():
 def test_a_round_of_an_untrained_network_climbs_the_ladder(ngspice: WorkerPool, tmp_path: Path):
     model = load_checkpoint(save_tiny_model(tmp_path, "analog", name="tiny"))
     draw = Draw(model.network, model.language, RECIPE, 0, CPU, 1)
-    samples: list[Sample] = []
-    wanted = list(enumerate(types_of_round(RECIPE, {})))
-    assert sample_and_score(draw, wanted, scorer_over(ngspice), threads=2, keep=samples.append, stop=lambda: False)
+    samples: list[Sample[CircuitFacts]] = []
+    reward = LadderReward(RECIPE, scorer_over(ngspice))
+    wanted = list(enumerate(reward.wishes([])))
+    assert sample_and_score(draw, wanted, reward, threads=2, keep=samples.append, stop=lambda: False)
     assert sorted(sample.index for sample in samples) == list(range(12))
-    found = figures(judge(samples, [], copy_similarity=0.95, winner_share=0.25), copy_similarity=RECIPE.copy_similarity)
+    found = reward.figures(judge(samples, [], reward.worth, winner_share=0.25))
     assert found.legal == 1.0, "the grammar sees to it"
     assert 0.0 < found.reward < 1.0

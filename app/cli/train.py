@@ -69,7 +69,7 @@ def analog(
     device: TrainingDevice = "cpu",
     threads: Threads = None,
     loaders: Loaders = None,
-    reward: r.Reward = None,
+    reward: r.RewardName = None,
     from_: r.From = None,
     rounds: r.Rounds = None,
     samples: r.Samples = None,
@@ -82,7 +82,7 @@ def analog(
     """
     wanted = Wanted("analog", recipe, source, prepared, output, work, resume, minutes, tokens, device, threads, loaders)
     words = r.RewardWords(reward, from_, rounds, samples, hold_out)
-    if words.are_given() and not prepare:
+    if words.are_given(wanted.kind) and not prepare:
         return r.learn(words, wanted, as_json)
     return _prepare(wanted, prepare) if prepare else _train(wanted, as_json)
 
@@ -101,12 +101,23 @@ def quantum(
     device: TrainingDevice = "cpu",
     threads: Threads = None,
     loaders: Loaders = None,
+    reward: r.RewardName = None,
+    from_: r.From = None,
+    rounds: r.Rounds = None,
+    samples: r.Samples = None,
     as_json: o.AsJson = False,
 ) -> int:
-    """A model of OpenQASM programs, from JSON Lines or rebuilt from Qiskit and mqt.bench."""
+    """A model of OpenQASM programs, from JSON Lines or rebuilt from Qiskit and mqt.bench.
+
+    With --reward oracles, a trained model is improved by what the oracles of its families say of its programs, and by
+    how little they are told from real ones.
+    """
     wanted = Wanted(
         "quantum", recipe, source, prepared, output, work, resume, minutes, tokens, device, threads, loaders
     )
+    words = r.RewardWords(reward, from_, rounds, samples, None)
+    if words.are_given(wanted.kind) and not prepare:
+        return r.learn(words, wanted, as_json)
     return _prepare(wanted, prepare) if prepare else _train(wanted, as_json)
 
 

@@ -1,13 +1,15 @@
-"""`josephson train analog --reward ladder`: a trained model learns from what ngspice says of its circuits."""
+"""`josephson train KIND --reward R`: a trained model learns from what ngspice, or oracles, say of its circuits."""
 
 from __future__ import annotations
 
 import math
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,25 +18,32 @@ from app.errors import InvalidRequest, UnknownName
 
 if TYPE_CHECKING:
     from app.cli.train import Wanted
+    from app.inference.checkpoint import Checkpoint
+    from app.reward._base import Reward
     from app.reward.recipe import RewardRecipe
     from app.reward.run import RewardProgress, RewardResult
+    from app.settings import Settings
+    from app.training.prepared import Prepared
 
-Reward = Annotated[
+RewardName = Annotated[
     str | None,
-    typer.Option("--reward", help="Improve the model of --from by what its circuits earn: ladder is all there is."),
+    typer.Option(
+        "--reward", help="Improve the model of --from by what its circuits earn: ladder (analog), oracles (quantum)."
+    ),
 ]
 From = Annotated[str | None, typer.Option("--from", help="With --reward: a model by name, or its folder.")]
 Rounds = Annotated[int | None, typer.Option("--rounds", min=1, help="With --reward: rounds of sampling and learning.")]
 Samples = Annotated[int | None, typer.Option("--samples", min=1, help="With --reward: circuits a round.")]
 HoldOut = Annotated[
-    str | None, typer.Option("--hold-out", help="With --reward: the testbench that is measured and not rewarded.")
+    str | None,
+    typer.Option("--hold-out", help="With --reward ladder: a testbench that is measured and not rewarded."),
 ]
 
 #: The value of `--recipe` where none is named, which stands for the recipe of training from scratch.
 UNNAMED = "cpu"
 
-#: What `--reward` may be.
-REWARDS = ("ladder",)
+#: What `--reward` may be -> the kind of circuits, and that of its recipes.
+REWARDS = {"ladder": ("analog", "analog-reward"), "oracles": ("quantum", "quantum-reward")}
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,8 @@ class RewardWords:
     samples: int | None
     hold_out: str | None
 
-    def are_given(self) -> bool:
-        """Whether a reward is asked for.
+    def are_given(self, kind: str) -> bool:
+        """Whether a reward is asked for, to train a generator of this kind.
 
         Raises:
             UnknownName: there is no such reward.
@@ -58,10 +67,14 @@ class RewardWords:
             given = (("--from", self.model), ("--rounds", self.rounds), ("--samples", self.samples))
             alone = [word for word, value in (*given, ("--hold-out", self.hold_out)) if value is not None]
             if alone:
-                raise InvalidRequest(f"{alone[0]} goes with --reward ladder; leave it out to train from scratch")
+                raise InvalidRequest(f"{alone[0]} goes with --reward; leave it out to train from scratch")
             return False
         if self.reward not in REWARDS:
             raise UnknownName("reward", self.reward, REWARDS)
+        if REWARDS[self.reward][0] != kind:
+            raise InvalidRequest(f"--reward {self.reward} is for {REWARDS[self.reward][0]} circuits, not for {kind}")
+        if self.hold_out is not None and self.reward != "ladder":
+            raise InvalidRequest("--hold-out goes with --reward ladder, which has testbenches; leave it out")
         if self.model is None:
             raise InvalidRequest("--reward improves a trained model; name it, or its folder, by --from")
         return True
@@ -73,18 +86,17 @@ def learn(words: RewardWords, wanted: Wanted, as_json: bool) -> int:
     import os
 
     from app.cli.progress import ProgressBar
-    from app.inference.checkpoint import INDEX_NAME, load_checkpoint
-    from app.measures.novelty import TrainingIndex
+    from app.inference.checkpoint import load_checkpoint
     from app.resources import models_path
     from app.reward.journal import STATE_NAME
     from app.reward.run import Iteration, RewardRun, corpus_of
-    from app.reward.scorer import ladder_scorer
     from app.settings import Settings
     from app.training.prepared import Prepared
     from app.training.run import check_state
     from app.training.watching import LINE_EVERY_S, StopSignals
 
     assert words.model is not None, "the words were checked"
+    assert words.reward is not None, "the words were checked"
     if wanted.device not in ("cpu", "cuda"):
         raise InvalidRequest(f"--device: {wanted.device!r} is neither cpu nor cuda")
     if wanted.prepared and wanted.source:
@@ -94,22 +106,21 @@ def learn(words: RewardWords, wanted: Wanted, as_json: bool) -> int:
     check_state(work, wanted.is_resumed, STATE_NAME)
     model = load_checkpoint(_folder(words.model))
     settings = Settings()
-    workers = settings.validator_workers
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    seen = TrainingIndex.load(model.folder / INDEX_NAME)
+    corpus = Prepared.load(wanted.prepared) if wanted.prepared else corpus_of(model, wanted.source)
     with (
-        ladder_scorer(recipe, seen, settings.data_dir, workers=workers) as scorer,
+        _reward(recipe, model, corpus, settings) as reward,
         ProgressBar("circuits", (recipe.rounds + 1) * recipe.samples) as bar,
         StopSignals() as stop,
     ):
         run = RewardRun(
-            recipe, model, Prepared.load(wanted.prepared) if wanted.prepared else corpus_of(model, wanted.source),
-            work, wanted.output or models_path(recipe.name), wanted.device, wanted.threads or os.cpu_count() or 1,
-            workers, None if wanted.minutes is None else wanted.minutes * 60, _told(words, wanted),
+            recipe, model, corpus, work, wanted.output or models_path(recipe.name), wanted.device,
+            wanted.threads or os.cpu_count() or 1, settings.validator_workers,
+            None if wanted.minutes is None else wanted.minutes * 60, _told(words, wanted),
         )  # fmt: skip
         lines = _Lines(LINE_EVERY_S)
         result = Iteration(
-            run, scorer, lambda at: bar.advance_to(at.done, _note(at)) if bar.is_shown else lines(at), stop
+            run, reward, lambda at: bar.advance_to(at.done, _note(at)) if bar.is_shown else lines(at), stop
         ).learn()
     _say(run.output, work, result, as_json)
     if result is None:
@@ -135,13 +146,35 @@ def _note(at: RewardProgress) -> str:
     return f"round {at.number}, {at.doing}{earned}"
 
 
-def _recipe(words: RewardWords, wanted: Wanted) -> RewardRecipe:
-    from app.reward.recipe import checked, read_reward_recipe
+@contextmanager
+def _reward(recipe: RewardRecipe, model: Checkpoint, corpus: Prepared, settings: Settings) -> Iterator[Reward[Any]]:
+    """The reward of the recipe, with the processes that it needs while it lasts."""
+    from app.inference.checkpoint import INDEX_NAME
+    from app.measures.novelty import TrainingIndex
+    from app.reward.ladder import LadderReward
+    from app.reward.oracles import OracleReward
+    from app.reward.recipe import LadderRecipe, OracleRecipe
+    from app.reward.scorer import ladder_scorer
 
-    recipe = read_reward_recipe(None if wanted.recipe == UNNAMED else wanted.recipe)
+    if isinstance(recipe, LadderRecipe):
+        seen = TrainingIndex.load(model.folder / INDEX_NAME)
+        with ladder_scorer(recipe, seen, settings.data_dir, workers=settings.validator_workers) as scorer:
+            yield LadderReward(recipe, scorer)
+    else:
+        assert isinstance(recipe, OracleRecipe), "there is no other recipe"
+        yield OracleReward(recipe, corpus.side(is_held_out=False))
+
+
+def _recipe(words: RewardWords, wanted: Wanted) -> RewardRecipe:
+    from app.reward.recipe import LadderRecipe, checked, read_reward_recipe
+
+    assert words.reward is not None, "the words were checked"
+    recipe = read_reward_recipe(REWARDS[words.reward][1], None if wanted.recipe == UNNAMED else wanted.recipe)
+    if isinstance(recipe, LadderRecipe):
+        recipe = replace(recipe, hold_out=words.hold_out or recipe.hold_out)
     changed = replace(
         recipe, rounds=words.rounds or recipe.rounds, samples=words.samples or recipe.samples,
-        hold_out=words.hold_out or recipe.hold_out, tokens=wanted.tokens or recipe.tokens,
+        tokens=wanted.tokens or recipe.tokens,
     )  # fmt: skip
     return checked(changed, recipe.name)
 
@@ -161,7 +194,8 @@ def _told(words: RewardWords, wanted: Wanted) -> str:
     """The command without what another machine would call otherwise."""
     assert words.reward is not None, "the words were checked"
     assert words.model is not None, "the words were checked"
-    told = ["josephson", "train", "analog", "--reward", words.reward, "--from", _folder(words.model).name]
+    kind, _ = REWARDS[words.reward]
+    told = ["josephson", "train", kind, "--reward", words.reward, "--from", _folder(words.model).name]
     told += [] if wanted.recipe == UNNAMED else ["--recipe", Path(wanted.recipe).name]
     for option, path in (("--source", wanted.source), ("--prepared", wanted.prepared)):
         told += [option, "DIR" if path.is_dir() else "FILE"] if path else []

@@ -10,6 +10,7 @@ from typing import Any
 from app.evaluation.quantum_card import quantum_lines
 from app.evaluation.report import types_without_testbench
 from app.evaluation.simulator_card import simulator_lines
+from app.evaluation.simulator_report import in_short
 from app.evaluation.tables import INTERVALS, aims_table, cell, counts, percent, seeds_table, table
 from app.inference.checkpoint import seal
 from app.validators._tools import SIMULATION_CPU_S
@@ -52,7 +53,8 @@ MEASURES: Mapping[str, str] = {
 def write_card(folder: Path, report: Mapping[str, Any]) -> None:
     """The model folder says what was measured: card.json for programs, card.md for people; the manifest is renewed."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "card.json").write_text(json.dumps({"evaluation": report}, indent=1) + "\n", encoding="utf-8")
+    told = in_short(report) if config["kind"] == "simulator" else report
+    (folder / "card.json").write_text(json.dumps({"evaluation": told}, indent=1) + "\n", encoding="utf-8")
     (folder / "card.md").write_text(card_text(config, report), encoding="utf-8")
     seal(folder)
 
@@ -90,11 +92,18 @@ def _training(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-#: Label of the card's table -> figure of a round, of what was learnt from the simulator.
+#: By kind of recipe: label of the card's table -> figure of a round, of what was learnt by reward.
 _ROUND_FIGURES = {
-    "reward": "reward", "conducting": "conducting_share", "saturated": "saturated_share", "works": "works",
-    "type as asked for": "right_type", "legal without the grammar": "legal_bare", "copies": "copies",
-    "duplicates": "duplicates",
+    "analog-reward": {
+        "reward": "reward", "conducting": "conducting_share", "saturated": "saturated_share", "works": "works",
+        "type as asked for": "right_type", "legal without the grammar": "legal_bare", "copies": "copies",
+        "duplicates": "duplicates",
+    },
+    "quantum-reward": {
+        "reward": "reward", "passes the oracle": "passes", "family as asked for": "right_family",
+        "likeness": "likeness", "a program without the grammar": "legal_bare", "copies": "copies",
+        "duplicates": "duplicates",
+    },
 }  # fmt: skip
 
 
@@ -103,29 +112,54 @@ def reward_lines(learnt: Mapping[str, Any] | None) -> list[str]:
     if learnt is None:
         return []
     recipe, rounds = learnt["recipe"], learnt["rounds"]
-    apart = [f"{outcome['figures']['held_out_works']} of {outcome['figures']['held_out_tried']}" for outcome in rounds]
+    is_ladder = recipe["kind"] == "analog-reward"
+    columns = _ROUND_FIGURES[recipe["kind"]]
     rows = [
         (
             "before" if outcome["number"] == 0 else f"after round {outcome['number']}",
-            *(_share_in_percent(outcome["figures"][key]) for key in _ROUND_FIGURES.values()),
-            worked,
+            *(_share_in_percent(outcome["figures"][key]) for key in columns.values()),
+            *([_held_out_works(outcome["figures"])] if is_ladder else []),
         )
-        for outcome, worked in zip(rounds, apart, strict=True)
+        for outcome in rounds
     ]
+    apart = [f"works, {recipe['hold_out']} (not rewarded)"] if is_ladder else []
     return [
-        "## What it learnt from the simulator",
+        "## What it learnt from the simulator" if is_ladder else "## What it learnt from oracles",
         "",
-        f"Expert iteration with the ladder of checks as reward: `{learnt['command']}`, {learnt['samples']:,} circuits "
+        f"Expert iteration with {_REWARDED_BY[recipe['kind']]} as reward: `{learnt['command']}`, "
+        f"{learnt['samples']:,} circuits "
         f"sampled at temperature {recipe['temperature']:g}, {learnt['winners']:,} of them winners. Held-out loss "
         f"{learnt['held_out_nats_before']:.3f} nats a token before, {learnt['held_out_nats_after']:.3f} after. Every "
-        f"line is {recipe['samples']:,} fresh samples, in percent, nothing discarded: a type as often as its number of "
-        f"training circuits to the power of {recipe['type_exponent']:g}, a smaller bias search and sizing budget than "
-        "below, the function tried only of circuits that conduct. The testbench "
-        f"`{learnt['hold_out']}` was measured and not rewarded.",
+        f"line is {recipe['samples']:,} fresh samples, in percent, nothing discarded: {_how_sampled(recipe)}",
         "",
-        *table(("samples", *_ROUND_FIGURES, f"works, {learnt['hold_out']} (not rewarded)"), rows),
+        *table(("samples", *columns, *apart), rows),
         "",
     ]
+
+
+_REWARDED_BY = {
+    "analog-reward": "the ladder of checks",
+    "quantum-reward": "the oracles of the families, the families' looks and the likeness to training programs",
+}
+
+
+def _held_out_works(figures: Mapping[str, Any]) -> str:
+    return f"{figures['held_out_works']} of {figures['held_out_tried']}"
+
+
+def _how_sampled(recipe: Mapping[str, Any]) -> str:
+    if recipe["kind"] == "analog-reward":
+        return (
+            f"a type as often as its number of training circuits to the power of {recipe['type_exponent']:g}, a "
+            "smaller bias search and sizing budget than below, the function tried only of circuits that conduct. The "
+            f"testbench `{recipe['hold_out']}` was measured and not rewarded."
+        )
+    return (
+        f"a family as often as its number of training programs to the power of {recipe['family_exponent']:g}, every "
+        f"sample under the condition of a training program, oracles asked up to {recipe['oracle_qubits']} qubits. "
+        "Likeness is one minus the probability, out of fold, that boosting on the round and on those training programs "
+        "gives to its being a sample."
+    )
 
 
 def _analog(report: Mapping[str, Any]) -> list[str]:

@@ -38,3 +38,9 @@ class FamilyReader:
     def families(self, rows: NDArray[np.float64]) -> list[str]:
         """The likeliest family of each row."""
         return [str(name) for name in self._forest.predict(rows)] if len(rows) else []
+
+    def probabilities(self, rows: NDArray[np.float64], families: Sequence[str]) -> NDArray[np.float64]:
+        """How likely each row is of the family beside it; 0 for a family that it was not trained on."""
+        known = {str(name): column for column, name in enumerate(self._forest.classes_)}
+        told = self._forest.predict_proba(rows) if len(rows) else np.zeros((0, 1))
+        return np.array([told[n, known[name]] if name in known else 0.0 for n, name in enumerate(families)])

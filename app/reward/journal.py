@@ -13,19 +13,22 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
-from app.reward.judge import CircuitFacts, JudgedSample, Sample
+from app.reward.judge import FactsT, JudgedSample, Sample
 from app.simulation_corpus.journal import Journal, read_journal
 
 #: The file that a run is known by.
 STATE_NAME = "reward.json"
 
 
-class RoundJournal:
-    """The scored circuits of one round; `number` counts from 0. Appending is for one thread."""
+class RoundJournal(Generic[FactsT]):
+    """The scored circuits of one round, whose facts are of `facts_type`; `number` counts from 0. Appending is for one
+    thread.
+    """
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, facts_type: type[FactsT]) -> None:
+        self._facts_type = facts_type
         self._partial = folder / f"round-{number:03d}.partial.ndjson"
         self._path = folder / f"round-{number:03d}.ndjson"
 
@@ -34,16 +37,16 @@ class RoundJournal:
         """Whether the round is complete."""
         return self._path.is_file()
 
-    def begin(self) -> list[Sample]:
+    def begin(self) -> list[Sample[FactsT]]:
         """What was scored before; a line that was cut off does not count."""
-        return [_sample(row) for row in read_journal(self._partial)]
+        return [self._sample(row) for row in read_journal(self._partial)]
 
-    def append(self, sample: Sample) -> None:
+    def append(self, sample: Sample[FactsT]) -> None:
         """The sample is in the journal."""
         with Journal(self._partial) as journal:
             journal.add(_sample_json(sample))
 
-    def finish(self, judged: Iterable[JudgedSample]) -> None:
+    def finish(self, judged: Iterable[JudgedSample[FactsT]]) -> None:
         """The round is complete, with these samples."""
         lines = [
             {
@@ -55,24 +58,25 @@ class RoundJournal:
         write_whole(self._path, "".join(json.dumps(line) + "\n" for line in lines))
         self._partial.unlink(missing_ok=True)
 
-    def read(self) -> list[JudgedSample]:
+    def read(self) -> list[JudgedSample[FactsT]]:
         """The samples of a judged round."""
         rows = [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
         return [
-            JudgedSample(_sample(row), row["reward"], row["is_duplicate"], row["advantage"], row["weight"])
+            JudgedSample(self._sample(row), row["reward"], row["is_duplicate"], row["advantage"], row["weight"])
             for row in rows
         ]
 
+    def _sample(self, row: dict[str, Any]) -> Sample[FactsT]:
+        return Sample(
+            row["index"], row["label"], tuple(row["tokens"]), self._facts_type(**row["facts"]), row["is_bare"]
+        )
 
-def _sample_json(sample: Sample) -> dict[str, Any]:
+
+def _sample_json(sample: Sample[Any]) -> dict[str, Any]:
     return {
-        "index": sample.index, "type": sample.type, "is_bare": sample.is_bare, "tokens": list(sample.tokens),
+        "index": sample.index, "label": sample.label, "is_bare": sample.is_bare, "tokens": list(sample.tokens),
         "facts": sample.facts.as_json(),
     }  # fmt: skip
-
-
-def _sample(row: dict[str, Any]) -> Sample:
-    return Sample(row["index"], row["type"], tuple(row["tokens"]), CircuitFacts(**row["facts"]), row["is_bare"])
 
 
 def write_whole(path: Path, text: str) -> None:

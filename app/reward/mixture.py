@@ -1,4 +1,4 @@
-"""Winners and corpus circuits as one stream of sentences, in which no type gains on the others."""
+"""Winners and corpus circuits as one stream of sentences, in which no type or family gains on the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from app.analog.netlist import Netlist
 from app.reward.judge import JudgedSample
 from app.tokens._base import Language
 from app.training.sentences import Example, SentenceStream
@@ -17,13 +16,13 @@ def draw_weights(
 ) -> tuple[list[float], list[float]]:
     """How often each corpus circuit and each winner is drawn, up to a common factor.
 
-    A type's share of the draws is in proportion to (its corpus circuits) ** `label_exponent`, as in training. Within a
-    type, winners have `winner_mix` of it, by their weights; where the type has no winner, the corpus has all of it.
-    What the network learns from the ladder is then how circuits of a type are wired, and not which types there are.
+    A label's share of the draws is in proportion to (its corpus circuits) ** `label_exponent`, as in training. Within a
+    label, winners have `winner_mix` of it, by their weights; where it has no winner, the corpus has all of it. What the
+    network learns from the reward is then how circuits of a label are made, and not which labels there are.
 
     Args:
-        corpus: The type of every corpus circuit.
-        winners: Type and weight of every winner; of a type that the corpus lacks none is drawn.
+        corpus: The label of every corpus circuit.
+        winners: Label and weight of every winner; of a label that the corpus lacks none is drawn.
     """
     sizes = Counter(corpus)
     won: dict[str, float] = defaultdict(float)
@@ -38,17 +37,17 @@ def draw_weights(
 
 
 def mixed_stream(
-    corpus: Sequence[Example[Netlist]],
-    winners: Sequence[JudgedSample],
+    corpus: Sequence[Example[Any]],
+    winners: Sequence[JudgedSample[Any]],
     language: Language[Any, Any, Any],
     *,
     context: int,
     label_exponent: float,
     winner_mix: float,
-) -> SentenceStream[Netlist]:
+) -> SentenceStream[Any]:
     """The stream of both; see `draw_weights`."""
     of_corpus, of_winners = draw_weights(
-        [example.label for example in corpus], [(entry.sample.type, entry.weight) for entry in winners],
+        [example.label for example in corpus], [(entry.sample.label, entry.weight) for entry in winners],
         label_exponent=label_exponent, winner_mix=winner_mix,
     )  # fmt: skip
     examples = [*corpus, *(Example(*language.decode(list(entry.sample.tokens))) for entry in winners)]

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from app.analog.kinds import CIRCUIT_TYPES
 from app.errors import InvalidRequest
 from app.recipes import read_recipe_table
 
-#: The recipe that is taken where none is named, and the kind that such a file declares.
-DEFAULT_RECIPE = "analog-reward"
-KIND = "analog-reward"
-
 
 @dataclass(frozen=True)
 class RewardRecipe:
-    """One recipe.
+    """What every recipe has.
 
-    Of every round `samples` circuits are drawn at `temperature`, a type as often as (its training circuits) **
-    `type_exponent`, and up to `max_devices` large; `bare_share` of them without the grammar, where a sentence that is
-    no circuit earns nothing. The bias search tries `bias_points` operating points. The function of circuits of
-    `function_types` (every type, where there are none) is tried at `function_budget` sizings, from a conduction credit
-    of `function_from` up; what the testbench `hold_out` finds is written down and not rewarded. A circuit nearer than
-    `copy_similarity` to a training circuit earns nothing. The best `winner_share` of a group win, and winners of the
-    last `kept_rounds` rounds make `winner_mix` of what the network trains on for `tokens` tokens. A round that raises
-    the held-out loss by more than `most_rise_nats` over where it began is taken back, and the learning rates halved.
+    Of every round `samples` circuits are drawn at `temperature`, `bare_share` of them without the grammar, where a
+    sentence that is no circuit earns nothing. The best `winner_share` of a group win, and winners of the last
+    `kept_rounds` rounds make `winner_mix` of what the network trains on for `tokens` tokens. A round that raises the
+    held-out loss by more than `most_rise_nats` over where it began is taken back, and the learning rates halved.
     """
 
     kind: str
@@ -33,15 +25,7 @@ class RewardRecipe:
     rounds: int = 3
     samples: int = 1_500
     temperature: float = 1.0
-    type_exponent: float = 0.0
-    max_devices: int = 80
     bare_share: float = 0.0
-    bias_points: int = 16
-    function_from: float = 0.5
-    function_budget: int = 8
-    function_types: tuple[str, ...] = ()
-    hold_out: str = "comparator"
-    copy_similarity: float = 0.95
     winner_share: float = 0.25
     kept_rounds: int = 3
     winner_mix: float = 0.5
@@ -58,49 +42,96 @@ class RewardRecipe:
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers for the model's configuration file."""
-        return {**asdict(self), "function_types": list(self.function_types)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
+
+@dataclass(frozen=True)
+class LadderRecipe(RewardRecipe):
+    """A recipe for analog circuits, judged by the ladder of checks.
+
+    A type is drawn as often as (its training circuits) ** `type_exponent`, and up to `max_devices` large. The bias
+    search tries `bias_points` operating points. The function of circuits of `function_types` (every type, where there
+    are none) is tried at `function_budget` sizings, from a conduction credit of `function_from` up; what the testbench
+    `hold_out` finds is written down and not rewarded. A circuit nearer than `copy_similarity` to a training circuit
+    earns nothing.
+    """
+
+    type_exponent: float = 0.0
+    max_devices: int = 80
+    bias_points: int = 16
+    function_from: float = 0.5
+    function_budget: int = 8
+    function_types: tuple[str, ...] = ()
+    hold_out: str = "comparator"
+    copy_similarity: float = 0.95
+
+
+@dataclass(frozen=True)
+class OracleRecipe(RewardRecipe):
+    """A recipe for quantum programs, judged by the oracles of their families and by likeness to real programs.
+
+    A family is drawn as often as (its training programs) ** `family_exponent`, each time under the condition (qubits,
+    bucket of its number of statements) of one of its training programs. Oracles are asked about programs on up to
+    `oracle_qubits` qubits. A program less than `copy_distance` from a training program of its family and width earns
+    nothing.
+    """
+
+    family_exponent: float = 0.5
+    oracle_qubits: int = 10
+    copy_distance: float = 0.05
+
+
+#: By the kind that a recipe file declares: what its keys are, and the file that is taken where none is named.
+RECIPES: dict[str, tuple[type[RewardRecipe], str]] = {
+    "analog-reward": (LadderRecipe, "analog-reward"), "quantum-reward": (OracleRecipe, "quantum-reward"),
+}  # fmt: skip
 
 #: Keys of a recipe that are shares, from 0 to 1.
-_SHARES = ("bare_share", "function_from", "copy_similarity", "winner_share", "winner_mix", "decay_share")
+_SHARES = (
+    "bare_share", "function_from", "copy_similarity", "copy_distance", "winner_share", "winner_mix", "decay_share",
+)  # fmt: skip
 
 #: Keys that must be above zero.
 _POSITIVE = (
-    "rounds", "samples", "temperature", "max_devices", "bias_points", "function_budget", "kept_rounds", "tokens",
-    "batch_tokens", "learning_rate", "ema_tokens",
+    "rounds", "samples", "temperature", "max_devices", "bias_points", "function_budget", "oracle_qubits", "kept_rounds",
+    "tokens", "batch_tokens", "learning_rate", "ema_tokens",
 )  # fmt: skip
 
 
-def read_reward_recipe(name_or_path: str | None = None) -> RewardRecipe:
-    """The recipe of that name in data/recipes/ (default: `DEFAULT_RECIPE`), or of a file given by path.
+def read_reward_recipe(kind: str, name_or_path: str | None = None) -> RewardRecipe:
+    """The recipe of that name in data/recipes/ (the kind's own, where there is none), or of a file given by path.
 
     Raises:
         UnknownName: there is no such recipe.
         InvalidRequest: the file is not TOML, has an unknown key, lacks one, is a recipe of another kind, or a number
             is out of range.
     """
-    table, where = read_recipe_table(name_or_path or DEFAULT_RECIPE)
-    known = {entry.name for entry in fields(RewardRecipe)}
-    if table.get("kind") != KIND:
-        raise InvalidRequest(f"{where} is a recipe for {table.get('kind')}, not for {KIND}")
+    of_kind, default = RECIPES[kind]
+    table, where = read_recipe_table(name_or_path or default)
+    known = {entry.name for entry in fields(of_kind)}
+    if table.get("kind") != kind:
+        raise InvalidRequest(f"{where} is a recipe for {table.get('kind')}, not for {kind}")
     for key in table:
         if key not in known:
             raise InvalidRequest(f"{where}: unknown key {key!r}")
     if "name" not in table:
         raise InvalidRequest(f"{where}: key 'name' is missing")
-    table["function_types"] = tuple(table.get("function_types", ()))
-    return checked(RewardRecipe(**table), where)
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return checked(of_kind(**values), where)
 
 
-def checked(recipe: RewardRecipe, where: str) -> RewardRecipe:
+RecipeT = TypeVar("RecipeT", bound=RewardRecipe)
+
+
+def checked(recipe: RecipeT, where: str) -> RecipeT:
     """The recipe as it is; InvalidRequest where a number is out of range."""
     for key in _SHARES:
-        if not 0.0 <= getattr(recipe, key) <= 1.0:
+        if not 0.0 <= getattr(recipe, key, 0.0) <= 1.0:
             raise InvalidRequest(f"{where}: {key} is {getattr(recipe, key)}, a share lies within 0..1")
     for key in _POSITIVE:
-        if not getattr(recipe, key) > 0:
+        if not getattr(recipe, key, 1) > 0:
             raise InvalidRequest(f"{where}: {key} is {getattr(recipe, key)}, it has to be above 0")
-    for name in recipe.function_types:
+    for name in recipe.function_types if isinstance(recipe, LadderRecipe) else ():
         if name not in CIRCUIT_TYPES:
             raise InvalidRequest(f"{where}: function_types has {name!r}; known types: {', '.join(CIRCUIT_TYPES)}")
     return recipe

@@ -4,7 +4,7 @@ One more round than the recipe's is sampled at the end, from which nothing is le
 same footing as the first one measured the model that it all started from.
 
 Reference:
-    [anthony2017expert] §3.1, where the expert is a tree search; here it is the ladder's choice among the samples, as
+    [anthony2017expert] §3.1, where the expert is a tree search; here it is the reward's choice among the samples, as
     in the grow and improve steps of [gulcehre2023rest] §3.
 """
 
@@ -15,7 +15,6 @@ import logging
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +26,12 @@ from torch import Tensor
 from app.errors import InvalidRequest
 from app.inference.checkpoint import INDEX_NAME, Checkpoint, save_checkpoint, seal
 from app.nn.decoder import Decoder
+from app.reward._base import Reward
 from app.reward.journal import RoundJournal
-from app.reward.judge import JudgedSample, RoundFigures, Sample, figures, judge
+from app.reward.judge import JudgedSample, RoundFigures, Sample, judge
 from app.reward.mixture import mixed_stream
 from app.reward.recipe import RewardRecipe
-from app.reward.sampling import Draw, Scorer, sample_and_score, types_of_round
+from app.reward.sampling import Draw, sample_and_score
 from app.reward.state import RoundOutcome, RunState, origin, read_state
 from app.training.corpora import prepared_corpus
 from app.training.loop import Progress, TrainingResult
@@ -78,7 +78,7 @@ def corpus_of(model: Checkpoint, source: Path | None) -> Prepared:
         CorpusMissing, InvalidInput: the corpus cannot be read.
     """
     share = model.config["training"].get("recipe", {}).get("held_out_share", Recipe.held_out_share)
-    return prepared_corpus("analog", model.language.name, share, source)
+    return prepared_corpus(model.kind, model.language.name, share, source)
 
 
 @dataclass(frozen=True)
@@ -109,24 +109,26 @@ class Iteration:
         stop: Ends the run, with its state saved, once it says so.
 
     Raises:
-        InvalidRequest: the work folder holds another run, the model does not write analog circuits, or the corpus is
-            prepared in another language.
+        InvalidRequest: the work folder holds another run, the model does not write circuits of the reward's kind, or
+            the corpus is prepared in another language.
         Unavailable: a folder cannot be written to.
     """
 
     def __init__(
         self,
         run: RewardRun,
-        scorer: Scorer,
+        reward: Reward[Any],
         report: Callable[[RewardProgress], None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
         torch.set_num_threads(run.threads)
-        self._run, self._recipe, self._scorer, self._report, self._stop = run, run.recipe, scorer, report, stop
+        self._run, self._recipe, self._reward, self._report, self._stop = run, run.recipe, reward, report, stop
         self._until = None if run.seconds is None else time.monotonic() + run.seconds
         self._base = run.model
-        if self._base.kind != "analog":
-            raise InvalidRequest(f"model {self._base.name} writes {self._base.kind} circuits; the ladder is for analog")
+        if self._base.kind != reward.kind:
+            raise InvalidRequest(
+                f"model {self._base.name} writes {self._base.kind} circuits; this reward is for {reward.kind} ones"
+            )
         if run.corpus.about.language != self._base.language.name:
             raise InvalidRequest(
                 f"model {self._base.name} speaks {self._base.language.name}, the corpus is prepared in "
@@ -142,15 +144,19 @@ class Iteration:
             check_writable(folder)
         run.work.mkdir(parents=True, exist_ok=True)
         started = origin(self._recipe, self._base.name, self._base.sha256, run.corpus.about.corpus)
-        found = read_state(run.work, started)
+        found = read_state(run.work, started, reward.figures_type)
         self._state = found or RunState(run.work, started, self._loss())
         if found is None:
             self._state.save()
         if not self._is_finished and self._state.outcomes and self._state.outcomes[-1].measures_only:
             self._state.outcomes.pop()  # it was the last round; now that there are more, its winners are learnt from
-        self._judged = [RoundJournal(run.work, number).read() for number in range(len(self._state.outcomes))]
+        self._wishes = reward.wishes(self._corpus)
+        self._judged = [self._journal(number).read() for number in range(len(self._state.outcomes))]
         if self._state.last_kept is not None:
             self._use(torch.load(self._weights(self._state.last_kept), map_location=self._device, weights_only=True))
+
+    def _journal(self, number: int) -> RoundJournal[Any]:
+        return RoundJournal(self._run.work, number, self._reward.facts_type)
 
     def _usable(self, examples: Sequence[Example[Any]]) -> SentenceStream[Any]:
         context = self._network.config.context
@@ -191,7 +197,7 @@ class Iteration:
         if judged is None:
             return None
         self._judged = [*self._judged[:number], judged]
-        found = figures(judged, copy_similarity=self._recipe.copy_similarity)
+        found = self._reward.figures(judged)
         rate = self._state.learning_rate
         if self._measures_only(number):
             return RoundOutcome(number, found, rate, measures_only=True)
@@ -205,41 +211,40 @@ class Iteration:
             self._keep(number, learnt.network)
         return RoundOutcome(number, found, rate, learnt.held_out, kept)
 
-    def _samples(self, number: int) -> list[JudgedSample] | None:
+    def _samples(self, number: int) -> list[JudgedSample[Any]] | None:
         """The judged samples of a round, as the journal has them; None when it was ended first."""
-        journal = RoundJournal(self._run.work, number)
+        journal = self._journal(number)
         if journal.is_judged:
             return journal.read()
         samples = {sample.index: sample for sample in journal.begin()}
-        types = types_of_round(self._recipe, Counter(example.label for example in self._corpus))
         draw = Draw(self._network, self._language, self._recipe, number, self._device, self._run.threads)
 
-        def keep(sample: Sample) -> None:
+        def keep(sample: Sample[Any]) -> None:
             journal.append(sample)
             samples[sample.index] = sample
             self._tell(number, len(samples), "scoring")
 
-        wanted = [(index, name) for index, name in enumerate(types) if index not in samples]
+        wanted = [(index, wish) for index, wish in enumerate(self._wishes) if index not in samples]
         threads = _THREADS_A_WORKER * self._run.workers
-        if not sample_and_score(draw, wanted, self._scorer, threads=threads, keep=keep, stop=self._is_over):
+        if not sample_and_score(draw, wanted, self._reward, threads=threads, keep=keep, stop=self._is_over):
             return None
         known = [entry.sample.facts.identity for earlier in self._judged[:number] for entry in earlier]
         judged = judge(
-            self._believed([samples[index] for index in range(len(types))]), known,
-            copy_similarity=self._recipe.copy_similarity, winner_share=self._recipe.winner_share,
+            self._settled([samples[index] for index in range(len(self._wishes))]), known, self._reward.worth,
+            winner_share=self._recipe.winner_share,
         )  # fmt: skip
         journal.finish(judged)
         return journal.read()
 
-    def _believed(self, samples: list[Sample]) -> list[Sample]:
-        """The samples with the classifier's probability of the type that was asked for."""
-        circuits = {n: sample for n, sample in enumerate(samples) if sample.facts.is_circuit}
-        netlists = [self._language.decode(list(sample.tokens))[0] for sample in circuits.values()]
-        believed = self._scorer.type_probabilities(netlists, [sample.type for sample in circuits.values()])
-        told = list(samples)
-        for (n, sample), probability in zip(circuits.items(), believed, strict=True):
-            told[n] = replace(sample, facts=replace(sample.facts, type_probability=probability))
-        return told
+    def _settled(self, samples: list[Sample[Any]]) -> list[Sample[Any]]:
+        """The samples with the facts that only a whole round tells."""
+        written = {n: sample for n, sample in enumerate(samples) if sample.facts.is_circuit}
+        circuits = [self._language.decode(list(sample.tokens))[0] for sample in written.values()]
+        settled = list(samples)
+        found = self._reward.of_a_round(list(written.values()), circuits)
+        for (n, sample), facts in zip(written.items(), found, strict=True):
+            settled[n] = replace(sample, facts=facts)
+        return settled
 
     def _learnt(self, number: int, learning_rate: float) -> TrainingResult[Decoder] | None:
         """The network after learning from the winners so far; None when it was ended before."""
@@ -254,7 +259,7 @@ class Iteration:
             config.width, config.layers, config.heads, config.kv_heads, config.mlp_width, config.dropout
         )
         recipe = Recipe(
-            "analog", r.name, self._language.name, r.tokens, batch_tokens=r.batch_tokens, context=config.context,
+            self._base.kind, r.name, self._language.name, r.tokens, batch_tokens=r.batch_tokens, context=config.context,
             learning_rate=learning_rate, matrix_learning_rate=r.matrix_learning_rate * learning_rate / r.learning_rate,
             warmup_tokens=r.warmup_tokens, decay_share=r.decay_share,
             ema_tokens=r.ema_tokens, seed=r.seed + number, precision=r.precision, network=shape,
@@ -297,7 +302,7 @@ class Iteration:
             **self._base.config["training"],
             "reward": {
                 "from": {"model": self._base.name, "weights": self._base.sha256},
-                "recipe": self._recipe.as_json(), "hold_out": self._recipe.hold_out,
+                "recipe": self._recipe.as_json(),
                 "samples": sum(outcome.figures.samples for outcome in state.outcomes),
                 "winners": sum(outcome.figures.winners for outcome in state.outcomes),
                 "held_out_nats_before": state.held_out_before,
@@ -306,7 +311,9 @@ class Iteration:
                 "command": self._run.command,
             },
         }  # fmt: skip
-        save_checkpoint(folder, self._network, self._language, name=self._recipe.name, kind="analog", training=facts)
+        save_checkpoint(
+            folder, self._network, self._language, name=self._recipe.name, kind=self._base.kind, training=facts
+        )
         shutil.copyfile(self._base.folder / INDEX_NAME, folder / INDEX_NAME)
         seal(folder)
 
@@ -319,16 +326,7 @@ class Iteration:
 
 def told(outcome: RoundOutcome) -> str:
     """A finished round in one line."""
-    f = outcome.figures
     learnt = "measured only" if outcome.measures_only else "nobody to learn from"
     if outcome.held_out_nats is not None:
         learnt = f"held-out loss {outcome.held_out_nats:.3f} nats a token, {'kept' if outcome.kept else 'taken back'}"
-    return (
-        f"round {outcome.number}: reward {f.reward:.3f}, conducting {_percent(f.conducting_share)}, saturated "
-        f"{_percent(f.saturated_share)}, works {_percent(f.works)}, legal without grammar {_percent(f.legal_bare)}, "
-        f"copies {_percent(f.copies)}, duplicates {_percent(f.duplicates)}, {f.winners} winners; {learnt}"
-    )
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
+    return f"round {outcome.number}: {outcome.figures.told()}; {learnt}"

@@ -11,21 +11,19 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from app.analog.kinds import CIRCUIT_TYPES
-from app.analog.netlist import Netlist
 from app.errors import NotASentence
 from app.inference.engine import Completion, Engine, Prompt
 from app.inference.engine import Sequence as EngineSequence
 from app.inference.randomness import stream_key
 from app.nn.decoder import Decoder
-from app.reward.judge import CircuitFacts, Sample
+from app.reward._base import FactsT, Reward, Wish
+from app.reward.judge import Sample
 from app.reward.recipe import RewardRecipe
 from app.tokens._base import Language
-from app.tokens.device_lines import TopologyConstraint
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +34,6 @@ _LOOK_EVERY_S = 0.5
 
 #: The golden ratio's fraction: its multiples fill an interval evenly, however many there are.
 _GOLDEN = 0.6180339887498949
-
-
-class Scorer(Protocol):
-    """Says what there is to know of a sampled circuit. Called from many threads at once."""
-
-    def facts(self, topology: Netlist, circuit_type: str) -> CircuitFacts:
-        """All facts but `type_probability`; blocks. Deterministic, but for trouble of the simulator."""
-        ...
-
-    def type_probabilities(self, topologies: Sequence[Netlist], types: Sequence[str]) -> list[float | None]:
-        """For each circuit the probability that it is of its type; None where nobody can tell."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -62,34 +48,30 @@ class Draw:
     threads: int
 
 
-def types_of_round(recipe: RewardRecipe, training_circuits: Mapping[str, int]) -> list[str]:
-    """The type that each item of a round is asked for, the same in every round.
-
-    A type has a share of the items in proportion to its training circuits ** `type_exponent`; any first part of a round
-    has nearly these shares too.
-    """
-    weights = [float(training_circuits.get(name, 0)) ** recipe.type_exponent for name in CIRCUIT_TYPES]
+def evenly(shares: Mapping[str, float], count: int) -> list[str]:
+    """So many labels, each in proportion to its share; any first part of them has nearly these shares too."""
+    names, weights = list(shares), list(shares.values())
     total = sum(weights)
     found = []
-    for index in range(recipe.samples):
+    for index in range(count):
         place, at = total * ((0.5 + index * _GOLDEN) % 1.0), 0
         while at < len(weights) - 1 and place >= weights[at]:
             place -= weights[at]
             at += 1
-        found.append(CIRCUIT_TYPES[at])
+        found.append(names[at])
     return found
 
 
 def sample_and_score(
     draw: Draw,
-    wanted: Iterable[tuple[int, str]],
-    scorer: Scorer,
+    wanted: Iterable[tuple[int, Wish]],
+    reward: Reward[FactsT],
     *,
     threads: int,
-    keep: Callable[[Sample], None],
+    keep: Callable[[Sample[FactsT]], None],
     stop: Callable[[], bool],
 ) -> bool:
-    """Every wanted (index, type) was drawn, scored and handed to `keep`; False when `stop` said so before.
+    """Every wanted (index, wish) was drawn, scored and handed to `keep`; False when `stop` said so before.
 
     Item `index` of a round is the same circuit whoever is drawn beside it. So many `threads` score at a time.
     """
@@ -97,28 +79,28 @@ def sample_and_score(
     if not waiting:
         return True
     grammar = draw.language.grammar(draw.device)
-    prompts = {name: _prompt(draw, name) for name in dict.fromkeys(name for _, name in waiting)}
+    prompts = {wish: _prompt(draw, wish) for wish in dict.fromkeys(wish for _, wish in waiting)}
     strip = random.Random(f"{draw.recipe.seed}:bare")
     is_bare = [strip.random() < draw.recipe.bare_share for _ in range(draw.recipe.samples)]
     seed = stream_key(draw.recipe.seed, draw.number) & ((1 << 63) - 1)
-    done: queue.SimpleQueue[Sample | BaseException] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Sample[FactsT] | BaseException] = queue.SimpleQueue()
     engine = Engine(draw.network, grammar, slots=_SLOTS, device=draw.device, threads=draw.threads)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="score")
 
-    def submit(index: int, circuit_type: str) -> None:
+    def submit(index: int, wish: Wish) -> None:
         def on_done(outcome: Completion | BaseException) -> None:
             executor.submit(lambda: done.put(_scored(outcome)))
 
-        def _scored(outcome: Completion | BaseException) -> Sample | BaseException:
+        def _scored(outcome: Completion | BaseException) -> Sample[FactsT] | BaseException:
             if isinstance(outcome, BaseException):
                 return outcome
             try:
-                facts = _facts(draw.language, outcome.ids, index, circuit_type, scorer)
-                return Sample(index, circuit_type, tuple(outcome.ids), facts, is_bare[index])
+                facts = _facts(draw.language, outcome.ids, index, wish, reward)
+                return Sample(index, wish.label, tuple(outcome.ids), facts, is_bare[index])
             except Exception as error:  # it is raised again in the thread that waits
                 return error
 
-        prompt, most = prompts[circuit_type]
+        prompt, most = prompts[wish]
         prompt = replace(prompt, is_constrained=not is_bare[index])
         tickets.append(
             engine.submit(EngineSequence(prompt, stream_key(seed, index), draw.recipe.temperature, 1.0, most), on_done)
@@ -126,8 +108,8 @@ def sample_and_score(
 
     tickets: list[Any] = []
     try:
-        for index, circuit_type in waiting:
-            submit(index, circuit_type)
+        for index, wish in waiting:
+            submit(index, wish)
         left = len(waiting)
         while left:
             if stop():
@@ -153,18 +135,17 @@ def sample_and_score(
 
 
 def _facts(
-    language: Language[Any, Any, Any], ids: Sequence[int], index: int, circuit_type: str, scorer: Scorer
-) -> CircuitFacts:
-    """The scorer's; a sentence that is no circuit has an identity of its own and nothing else."""
+    language: Language[Any, Any, Any], ids: Sequence[int], index: int, wish: Wish, reward: Reward[FactsT]
+) -> FactsT:
+    """The reward's; a sentence that is no circuit is told apart."""
     try:
-        topology, _ = language.decode(ids)
+        circuit, _ = language.decode(ids)
     except NotASentence:
-        return CircuitFacts(f"no circuit, item {index}", 0, is_circuit=False)
-    return scorer.facts(topology, circuit_type)
+        return reward.no_circuit(index)
+    return reward.facts(circuit, wish)
 
 
-def _prompt(draw: Draw, circuit_type: str) -> tuple[Prompt, int]:
-    """The prompt of a type, and the most tokens a sentence from it may have."""
-    constraint = TopologyConstraint(type=circuit_type, max_devices=draw.recipe.max_devices)
-    prompt = Prompt(tuple(draw.language.prompt(constraint)), constraint)
-    return prompt, draw.language.grammar(draw.device).longest(constraint)
+def _prompt(draw: Draw, wish: Wish) -> tuple[Prompt, int]:
+    """The prompt of a wish, and the most tokens a sentence from it may have."""
+    prompt = Prompt(tuple(draw.language.prompt(wish.constraint)), wish.constraint)
+    return prompt, draw.language.grammar(draw.device).longest(wish.constraint)

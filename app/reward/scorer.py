@@ -18,8 +18,8 @@ from app.measures.novelty import TrainingIndex
 from app.measures.type_classifier import NAME as CLASSIFIER
 from app.measures.type_classifier import TypeClassifier
 from app.resources import models_path
-from app.reward.judge import CircuitFacts, conduction_credit, is_copy
-from app.reward.recipe import RewardRecipe
+from app.reward.ladder import CircuitFacts, conduction_credit, is_copy
+from app.reward.recipe import LadderRecipe
 from app.simulators.deck import default_sizes
 from app.technologies._base import DEFAULT_TECHNOLOGY, technologies
 from app.testbenches._base import testbenches
@@ -39,7 +39,7 @@ _OVERDRIVEN = frozenset({"overdriven", "supply_overcurrent"})
 
 
 @contextmanager
-def ladder_scorer(recipe: RewardRecipe, seen: TrainingIndex, data_dir: Path, *, workers: int) -> Iterator[LadderScorer]:
+def ladder_scorer(recipe: LadderRecipe, seen: TrainingIndex, data_dir: Path, *, workers: int) -> Iterator[LadderScorer]:
     """A scorer for samples of a model that has `seen` these circuits, with so many simulator processes while it lasts.
 
     `data_dir` holds the cache of gm/Id tables. A simulation is stopped by the processor time it takes and not by the
@@ -63,7 +63,7 @@ def _classifier() -> TypeClassifier | None:
 
 
 class LadderScorer:
-    """Climbs the ladder with every circuit; implements `sampling.Scorer`.
+    """Climbs the ladder with every circuit; implements `ladder.Scorer`.
 
     The function is tried only of circuits that conduct well and are no copies, since a circuit that does not work
     costs every sizing of the budget.
@@ -71,7 +71,7 @@ class LadderScorer:
 
     def __init__(
         self,
-        recipe: RewardRecipe,
+        recipe: LadderRecipe,
         tools: ValidationTools,
         seen: TrainingIndex,
         classifier: TypeClassifier | None,

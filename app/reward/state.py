@@ -76,8 +76,8 @@ def origin(recipe: RewardRecipe, model: str, sha256: str, corpus: str) -> dict[s
     return {"recipe": recipe.as_json(), "model": model, "weights": sha256, "corpus": corpus}
 
 
-def read_state(folder: Path, started: Mapping[str, Any]) -> RunState | None:
-    """The state in the folder, None where there is none yet.
+def read_state(folder: Path, started: Mapping[str, Any], figures_type: type[RoundFigures]) -> RunState | None:
+    """The state in the folder, None where there is none yet; rounds have figures of that type.
 
     Raises:
         InvalidRequest: it is the state of another run than one that `started` so, or cannot be read.
@@ -88,7 +88,7 @@ def read_state(folder: Path, started: Mapping[str, Any]) -> RunState | None:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         before = document.pop("held_out_before")
-        outcomes = [_outcome(row) for row in document.pop("rounds")]
+        outcomes = [_outcome(row, figures_type) for row in document.pop("rounds")]
         differing = [*_differing(document, started)]
     except (ValueError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
@@ -108,6 +108,6 @@ def _differing(found: Mapping[str, Any], started: Mapping[str, Any]) -> list[str
     return wrong + [key for key in keys if recipes[0].get(key) != recipes[1].get(key)]
 
 
-def _outcome(row: dict[str, Any]) -> RoundOutcome:
+def _outcome(row: dict[str, Any], figures_type: type[RoundFigures]) -> RoundOutcome:
     known = {entry.name for entry in fields(RoundOutcome)}
-    return RoundOutcome(**{key: row[key] for key in known if key != "figures"}, figures=RoundFigures(**row["figures"]))
+    return RoundOutcome(**{key: row[key] for key in known if key != "figures"}, figures=figures_type(**row["figures"]))

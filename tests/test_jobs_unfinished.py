@@ -69,8 +69,21 @@ def test_who_watches_hears_of_a_row_while_it_is_made_and_of_no_row_that_is_there
     told = [(row["index"], row["progress"]["word"]) for event in events for row in event.unfinished]
     assert told == sorted(told)
     assert {index for index, _ in told} == {0, 1, 2}
-    assert all(len(event.unfinished) <= 1 for event in events)
+    assert all(row["index"] >= event.job.counts.done for event in events for row in event.unfinished)
     assert (events[-1].job.status, events[-1].unfinished) == ("succeeded", ())
+
+
+def test_a_row_of_which_was_heard_is_told_of_until_the_ledger_has_it(tmp_path: Path) -> None:
+    async def scenario() -> list[JobEvent]:
+        async with running(tmp_path, LocalExecutor(Talking(3)), batch_s=0.2, batch_rows=100) as runner:
+            return await events_of(runner, "analog.design", design(6))
+
+    heard: set[int] = set()
+    for event in asyncio.run(scenario()):
+        known = {row["index"] for row in event.unfinished} | set(range(event.job.counts.done))
+        assert known >= heard
+        heard |= known
+    assert heard == set(range(6))
 
 
 def test_a_row_of_which_something_is_heard_is_not_given_up_for_silence(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -385,8 +385,7 @@ class JobRunner:
         except Exception as error:  # whatever goes wrong in a chunk is weighed here and never ends the runner
             self._weigh(job, part, missing, error)
         finally:
-            for index in wanted:
-                job.unfinished.pop(index, None)
+            self._forget(job, missing)
 
     async def _begin(self, job: _ActiveJob, part: Part) -> bool:
         """The ledger says that the job is running, and work on the part may begin; else the part waits or is moot."""
@@ -466,9 +465,12 @@ class JobRunner:
         while len(job.lines) >= self._most_waiting_rows and not job.is_closing:
             await self._room.wait()
 
+    def _forget(self, job: _ActiveJob, indices: Iterable[int]) -> None:
+        """The rows are not being made any more, or the ledger has them; until then those who watch know of them."""
+        for index in indices:
+            job.unfinished.pop(index, None)
+
     def _keep(self, job: _ActiveJob, lines: list[ResultLine]) -> None:
-        for line in lines:
-            job.unfinished.pop(line.index, None)
         job.lines += lines
         self._has_lines.set()
         if len(job.lines) >= self._batch_rows:
@@ -506,6 +508,7 @@ class JobRunner:
                 job.lines = lines + job.lines  # perhaps recorded all the same: twice given is once kept
                 raise
             self._trouble = None
+            self._forget(job, (line.index for line in lines))
             self._note(job, record)
             self._room.set()
             self._room = asyncio.Event()

@@ -171,16 +171,16 @@ def test_the_card_sets_the_rounds_beside_each_other():
         RoundOutcome(number, figures(judged([sample(n, works=n < good) for n in range(4)])), 1e-3)
         for number, good in ((0, 1), (1, 3))
     ]
-    lines = reward_lines(
-        {
-            "recipe": RECIPE.as_json(), "rounds": [outcome.as_json() for outcome in rounds], "samples": 8, "winners": 2,
-            "held_out_nats_before": 0.5, "held_out_nats_after": 0.4, "command": "train",
-        }
-    )  # fmt: skip
+    learnt = {
+        "recipe": RECIPE.as_json(), "rounds": [outcome.as_json() for outcome in rounds], "samples": 8, "winners": 2,
+        "held_out_nats_before": 0.5, "held_out_nats_after": 0.4, "command": "train",
+    }  # fmt: skip
+    lines = reward_lines(learnt)
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
     works = table[0].index("works")
     assert [(row[0], row[works]) for row in table[2:]] == [("before", "25.0"), ("after round 1", "75.0")]
     assert reward_lines(None) == []
+    assert reward_lines({**learnt, "earlier": learnt}) == lines * 2, "a model that learnt twice says both"
 
 
 def test_types_are_asked_for_evenly_or_as_the_corpus_has_them():

@@ -108,7 +108,7 @@ _ROUND_FIGURES = {
 
 
 def reward_lines(learnt: Mapping[str, Any] | None) -> list[str]:
-    """What expert iteration changed, round by round; nothing where the model did not learn so."""
+    """What expert iteration changed, round by round, the earlier runs of it first; nothing where there was none."""
     if learnt is None:
         return []
     recipe, rounds = learnt["recipe"], learnt["rounds"]
@@ -124,6 +124,7 @@ def reward_lines(learnt: Mapping[str, Any] | None) -> list[str]:
     ]
     apart = [f"works, {recipe['hold_out']} (not rewarded)"] if is_ladder else []
     return [
+        *reward_lines(learnt.get("earlier")),
         "## What it learnt from the simulator" if is_ladder else "## What it learnt from oracles",
         "",
         f"Expert iteration with {_REWARDED_BY[recipe['kind']]} as reward: `{learnt['command']}`, "

@@ -308,7 +308,7 @@ class Iteration:
                 "held_out_nats_before": state.held_out_before,
                 "held_out_nats_after": kept[-1] if kept else state.held_out_before,
                 "rounds": [outcome.as_json() for outcome in state.outcomes],
-                "command": self._run.command,
+                "command": self._run.command, "earlier": self._base.config["training"].get("reward"),
             },
         }  # fmt: skip
         save_checkpoint(

@@ -23,8 +23,6 @@ from app.training.prepared import prepare
 from app.training.sentences import Example
 from tests.tiny_models import save_tiny_model
 
-pytest.importorskip("sklearn")
-
 RECIPE = OracleRecipe("quantum-reward", "toy", samples=24)
 
 GOOD = ProgramFacts("a", 9, is_sound=True, distance=0.4, passes=True, family_probability=0.9, likeness=1.0)

@@ -43,6 +43,12 @@ def test_the_funnel_counts_what_each_candidate_has_reached_finished_or_not():
     assert set(funnel_of([]).values()) == {0}
 
 
+def test_a_candidate_whose_row_came_while_the_unfinished_ones_were_read_is_counted_once():
+    rows = [unfinished_row(0, "waits", reached="promising"), fallen(0, "not_met", "sized"), fallen(1, "not_legal", "")]
+    whole = {"proposed": 2, "legal": 1, "conducting": 1, "promising": 1, "sized": 1, "passing": 0}
+    assert funnel_of(rows) == funnel_of(rows[::-1]) == whole
+
+
 def test_a_circuit_that_is_worse_in_everything_ranks_behind_the_one_that_is_better():
     rows = [passing(0, 2.0, 2.0, 0.1), passing(1, 1.0, 1.0, 0.2), passing(2, 3.0, 3.0, 0.05)]
     assert ranks(rows) == {1: 1, 0: 2, 2: 3}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from app.design.candidates import Candidate
+from app.design.report import funnel_of
 from app.design.run import DesignRun, DesignTools
 from app.design.stages import FellOut
 from app.sizing._base import Floats, Forecast, Trial, sizing_methods
@@ -17,12 +20,28 @@ from app.sizing.problem import SizingProblem
 from app.sizing.report import result_fields
 from app.sizing.run import Budget, SizingResult, size_circuit
 from app.sizing.setup import SizingSetup
-from app.workshop import Row
+from app.workshop import Row, is_finished
 from tests.closed_form_amplifier import ClosedFormAmplifier, amplifier_setup
 from tests.designing import ARCHETYPES, by_index, design_request
 from tests.sizing import IMPOSSIBLE
 
 CANDIDATES = ARCHETYPES.proposed(design_request(max_devices=None, candidates=6))
+
+
+def forecast_of(margin: float, points: Floats) -> Forecast:
+    """A model that expects this margin of every point."""
+    shape = (len(points), 1)
+    return Forecast(np.full(shape, margin), np.zeros(shape), np.zeros(len(points)), np.zeros(len(points)))
+
+
+@dataclass
+class Expecting:
+    """A model that expects this margin of its circuit, whatever the sizes."""
+
+    margin: float
+
+    def forecast(self, points: Floats) -> Forecast:
+        return forecast_of(self.margin, points)
 
 
 @dataclass
@@ -47,8 +66,7 @@ class Bench:
         return self
 
     def forecast(self, points: Floats) -> Forecast:
-        shape = (len(points), 1)
-        return Forecast(np.full(shape, 2.0), np.zeros(shape), np.zeros(len(points)), np.zeros(len(points)))
+        return forecast_of(2.0, points)
 
     def size(
         self, setup: SizingSetup, /, *, index: int, points: Floats | None, budget: Budget,
@@ -63,13 +81,17 @@ class Bench:
         )
         return result, result_fields(setup, result, include_decks=False)
 
-    def rows(self, *, minutes: float, candidates: Sequence[Candidate] = CANDIDATES, **fields: Any) -> dict[int, Row]:
-        """The finished rows of a design with so much time."""
+    def told(self, *, minutes: float, candidates: Sequence[Candidate] = CANDIDATES, **fields: Any) -> list[Row]:
+        """Every row of a design with so much time, unfinished ones too."""
         request = design_request(self.bound, budget={"minutes": minutes, "simulations": 300}, **fields)
         rows: list[Row] = []
         tools = DesignTools(self, self.model_of, self.size, at_once=1)
         DesignRun(request, tools, rows.append, lambda: False, clock=lambda: self.now).run(candidates, {})
-        return by_index(rows)
+        return rows
+
+    def rows(self, *, minutes: float, **fields: Any) -> dict[int, Row]:
+        """The finished rows of a design with so much time."""
+        return by_index(self.told(minutes=minutes, **fields))
 
 
 def test_looking_at_candidates_takes_a_third_of_the_time_and_the_others_are_sized_unlooked_at():
@@ -95,3 +117,54 @@ def test_when_the_time_is_over_no_further_candidate_is_begun():
     assert {row["why"] for row in left} == {"the budget of 6 minutes ended before its turn"}
     assert len(left) == 4
     assert {row["elapsed_s"] for row in left} == {400.0}
+
+
+class Doubting(Bench):
+    """The models of the candidates, in their order, expect these margins."""
+
+    def __init__(self, bound: str, margins: Sequence[float]) -> None:
+        super().__init__(bound, look_s=1.0, size_s=1.0)
+        self.margins = iter(margins)
+
+    def model_of(self, problem: SizingProblem) -> Any:
+        self.now += self.look_s
+        return Expecting(next(self.margins))
+
+
+#: Hopeless at once, hopeless after the whole search, worth sizing.
+AT_ONCE, LATER, FINE = -5.0, -2.0, 2.0
+
+
+@pytest.mark.parametrize("bound", ["gain_db>50", IMPOSSIBLE])
+@pytest.mark.parametrize(
+    "margins",
+    [
+        (LATER, FINE, AT_ONCE, LATER, FINE, LATER),
+        (LATER,) * 6,
+        (AT_ONCE,) * 6,
+        (FINE, FINE, FINE, LATER, AT_ONCE, LATER),
+    ],
+)
+@pytest.mark.parametrize("enough", [1, 6])
+def test_no_count_of_the_funnel_ever_falls_while_a_design_runs(bound: str, margins: tuple[float, ...], enough: int):
+    known: dict[int, Row] = {}
+    counts = funnel_of([])
+    rows = Doubting(bound, margins).told(minutes=9.0, enough=enough)
+    for row in rows:
+        known[row["index"]] = row
+        told = funnel_of(known.values())
+        assert all(told[name] >= count for name, count in counts.items()), (counts, told, row)
+        counts = told
+    assert counts == funnel_of(by_index(rows).values())
+    notes = [row["progress"]["note"] for row in rows if not is_finished(row)]
+    said = [{name: int(count) for count, name in re.findall(r"(\d+) (\w+)[,)]", note)} for note in notes]
+    assert all(after[name] >= count for before, after in itertools.pairwise(said) for name, count in before.items())
+
+
+def test_a_candidate_that_the_whole_search_gives_up_was_promising_and_says_when_it_fell_out():
+    rows = Doubting(IMPOSSIBLE, (FINE, LATER, AT_ONCE, FINE, LATER, AT_ONCE)).rows(minutes=9.0, enough=2)
+    fallen = {index: row["reached"] for index, row in rows.items() if row["stage"] == "not_promising"}
+    assert fallen == {1: "promising", 2: "conducting", 4: "promising", 5: "conducting"}
+    first, later = rows[2]["why"], rows[4]["why"]
+    assert first == f"the neural simulator expects even its best sizing to miss {IMPOSSIBLE}"
+    assert later == first.replace("simulator", "simulator, asked for longer at its turn,")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ import pytest
 
 from app.errors import ModelDamaged, NgspiceMissing, QasmSyntaxError, SimulatorCrashed, SpiceSyntaxError
 from app.requests import MAX_INLINE_COUNT, JobRequest
-from app.service.middleware import allowed_hosts
+from app.service.middleware import DRAINED_BYTES, allowed_hosts
 from app.service.problems import PROBLEM_TYPES
 from app.settings import Settings
 from app.validators._base import Rung
@@ -182,6 +186,97 @@ def test_a_body_without_a_declared_length_is_cut_off_at_the_limit(service: Runni
     headers = {"content-type": "application/json"}
     problem = service.problem(413, "POST", "/v1/analog/generate", content=pieces(), headers=headers)
     assert problem["detail"] == "the body is more than 2000000 bytes, which is the limit"
+
+
+def bytes_until_closed(connection: socket.socket) -> bytes:
+    """What comes until the service closes the connection in order; raises ConnectionResetError where it does not."""
+    pieces = []
+    while piece := connection.recv(65_536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+@contextmanager
+def sent_head(service: RunningService, *lines: str, path: str = "/v1/jobs") -> Iterator[socket.socket]:
+    """A connection on which the head of a POST that is to be the last has been sent."""
+    port = int(service.url.rpartition(":")[2])
+    head = (f"POST {path} HTTP/1.1", f"Host: localhost:{port}", "Connection: close", *lines, "", "")
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall("\r\n".join(head).encode())
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "status"),
+    [
+        ("/v1/jobs", "application/json", 413),
+        ("/v1/analog/generate", "text/plain", 415),
+        ("/v1/nothing", "application/json", 404),
+        ("/livez", "application/json", 405),
+    ],
+)
+def test_who_sends_a_large_body_to_its_end_before_reading_has_the_answer(
+    service: RunningService, path: str, media_type: str, status: int
+) -> None:
+    body = b" " * 12_000_000
+    head = (f"Content-Length: {len(body)}", f"Content-Type: {media_type}")
+    with sent_head(service, *head, path=path) as connection:
+        answer = connection.recv(65_536)  # it is there before the body is; only then a closed connection would reset
+        connection.sendall(body)
+        answer += bytes_until_closed(connection)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == status
+
+
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
+def test_common_clients_read_the_problem_of_a_body_that_is_too_large(
+    service: RunningService, headers: dict[str, str]
+) -> None:
+    headers = {"Content-Type": "application/json", **headers}
+    body = b" " * 8_000_000
+    assert httpx.post(f"{service.url}/v1/jobs", content=body, headers=headers, trust_env=False).status_code == 413
+    plain = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=20)
+    plain.request("POST", "/v1/jobs", body, headers)
+    assert json.loads(plain.getresponse().read())["type"] == "/docs/problems#body-too-large"
+    plain.close()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        opener.open(urllib.request.Request(f"{service.url}/v1/jobs", body, headers), timeout=20)
+    assert json.load(refused.value)["detail"] == "the body is 8000000 bytes, the limit is 2000000"
+
+
+def test_the_connection_of_a_body_in_pieces_is_closed_after_its_last_one(service: RunningService) -> None:
+    with sent_head(service, "Transfer-Encoding: chunked", "Content-Type: application/json") as connection:
+        for _ in range(40):
+            connection.sendall(b"10000\r\n" + b" " * 65_536 + b"\r\n")
+        answer = connection.recv(65_536)
+        for _ in range(100):
+            connection.sendall(b"10000\r\n" + b" " * 65_536 + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
+        answer += bytes_until_closed(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"the body is more than 2000000 bytes" in answer
+
+
+@pytest.mark.parametrize(
+    "lines", [("Content-Length: 3000000", "Expect: 100-continue"), (f"Content-Length: {DRAINED_BYTES + 1}",)]
+)
+def test_who_waits_for_leave_or_would_send_without_end_is_answered_and_not_waited_for(
+    service: RunningService, lines: tuple[str, ...]
+) -> None:
+    with sent_head(service, "Content-Type: application/json", *lines) as connection:
+        answer = bytes_until_closed(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer.lower()
+
+
+def test_a_body_of_bearable_size_is_asked_for_where_the_client_waits_for_leave(service: RunningService) -> None:
+    body = b'{"kind": "analog.generate", "request": {"count": 1}}'
+    head = ("Content-Type: application/json", f"Content-Length: {len(body)}", "Expect: 100-continue")
+    with sent_head(service, *head) as connection:
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(body)
+        assert b"HTTP/1.1 202 " in bytes_until_closed(connection)
 
 
 def test_what_the_workshop_refuses_is_a_problem_at_the_text(tmp_path: Path) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.design.stages import REACHED
+from app.requests import JobRequest
+from app.workshop import Row, unfinished_row
+from tests.designing import DesignWorkshop, designs
 from tests.running_service import NamedWorkshop, RunningService, running_service
 from tests.test_service_dashboard import page_of
 
@@ -72,6 +77,22 @@ def test_the_funnel_is_live_while_the_job_runs(tmp_path: Path) -> None:
         assert funnels[-1] == 12
 
 
+def test_no_count_of_the_funnel_that_was_told_ever_falls(tmp_path: Path) -> None:
+    with running_service(tmp_path, DesignWorkshop(designs(at_once=2))) as service:
+        asked = body(8, sources="archetypes", method="random", enough=3)
+        job = service.json("POST", PATH, json=asked)
+        funnels = []
+        with service.http.stream("GET", f"/v1/jobs/{job['id']}/events") as stream:
+            for line in stream.iter_lines():
+                if line.startswith("data: "):
+                    funnels.append(json.loads(line.removeprefix("data: "))["funnel"])
+        for name in REACHED:
+            counts = [funnel[name] for funnel in funnels]
+            assert counts == sorted(counts), name
+        assert funnels[-1] == service.json("GET", job["links"]["design"])["funnel"]
+        assert funnels[-1]["passing"] >= 3
+
+
 def test_only_a_design_has_come_to_something(service: RunningService) -> None:
     job = service.wait_for(service.submit(3)["id"])
     problem = service.problem(404, "GET", f"/v1/jobs/{job['id']}/design")
@@ -109,7 +130,7 @@ def test_the_pages_of_a_design_show_its_funnel_and_why_candidates_fell_out(servi
         "design · opamp",
         "<h2>Candidates</h2>",
         f"<dt>conducting</dt><dd>{job['funnel']['conducting']}</dd>",
-        "<dt>gain_db</dt><dd>&gt; 60</dd>",
+        "<dt>gain_db</dt><dd>&gt; 60 dB</dd>",
         "not conducting: no bias",
     ):
         assert words in text, words
@@ -123,7 +144,38 @@ def test_the_pages_of_a_design_show_its_funnel_and_why_candidates_fell_out(servi
     _, text = page_of(service, f"/jobs/{job['id']}/circuits/{passing}")
     assert "Margins" in text
     _, text = page_of(service, f"/jobs/{job['id']}/circuits/{fallen}")
-    assert "no bias was found at which it conducts" in text
+    assert '<p class="notice warning">no bias was found at which it conducts</p>' in text
+    assert "<dt>nearest: similarity</dt>" in text
+
+
+def test_a_page_of_a_running_design_shows_what_is_sized_now_and_how_much_time_there_is(tmp_path: Path) -> None:
+    class Busy(NamedWorkshop):
+        async def produce(
+            self, kind: str, request: JobRequest, indices: Sequence[int], *, in_background: bool = False
+        ) -> AsyncIterator[Row]:
+            for index in indices:
+                told = {"name": f"generated circuit {index}", "simulations": 12 * (index == 5)}
+                yield unfinished_row(index, "7 proposed, 5 sized", reached="promising", **told)
+            await asyncio.Event().wait()
+
+    with running_service(tmp_path, Busy()) as service:
+        job = service.json("POST", PATH, json=body(7, budget={"minutes": 2.5}))
+        path = f"/jobs/{job['id']}/progress"
+        while len(service.json("GET", f"/v1/jobs/{job['id']}")["unfinished"]) < 7:
+            time.sleep(0.01)
+        page, text = page_of(service, path)
+        words = " ".join(text.split())
+        for said in ("of at most 2.5 min", "and 2 more", "keeps every bound at every corner"):
+            assert said in words, said
+        assert words.index("generated circuit 5: promising, 12 simulations so far") < words.index(
+            "generated circuit 0:"
+        )
+        assert "<dt>promising</dt><dd>7</dd>" in text
+        assert "candidates/s" not in text
+        assert "proposed, 5 sized" not in text
+        buttons = [each.get("id") for each in page.all("button") + page.all("a")]
+        assert buttons == ["cancel"]  # a name of its own keeps the focus while the part renews itself
+        service.json("POST", f"/v1/jobs/{job['id']}/cancel")
 
 
 def test_circuits_that_pass_are_shown_while_others_are_still_made(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_the_pages_of_a_simulation_show_status_metrics_and_reasons(service: Runn
     rows = service.json("GET", f"/v1/jobs/{job['id']}/results")["rows"]
     failed = next(row["index"] for row in rows if row["status"] == "not_converged")
     _, text = page_of(service, f"/jobs/{job['id']}/circuits/{failed}")
-    for words in ("ngspice found no operating point", "gain (dB)", "r1 (ohm)", "Deck dc"):
+    for words in ("ngspice found no operating point", "gain (dB)", "r1_ohm", "ohm</dd>", "Deck dc"):
         assert words in text, words
     assert service.http.get(f"/jobs/{job['id']}/circuits/{failed}/json").json() == rows[failed]
     _, text = page_of(service, "/")

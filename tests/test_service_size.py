@@ -232,7 +232,7 @@ def test_the_pages_of_a_sizing_show_margins_corners_and_what_holds_it_back(servi
         "<h2>Sizings</h2>",
         "gain_db&gt;150",
         "ugf_hz&gt;1e+06",
-        "<dt>gain_db</dt><dd>&gt; 150</dd>",
+        "<dt>gain_db</dt><dd>&gt; 150 dB</dd>",
         "gain_db&gt;150: gain_db is",
     ):
         assert words in text, words

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.design.stages import REACHED
+from app.design.stages import REACHED, Reached
 from app.specification_words import Objective
 from app.workshop import Row
 
@@ -20,15 +20,23 @@ _COSTS = ("power_w", "area_m2")
 _OF_WINNERS = frozenset({"decks", "trace"})
 
 
-def reached_by(row: Row) -> str:
+def reached_by(row: Row) -> Reached:
     """What the candidate of a row, finished or not, has reached."""
-    return str(row.get("reached") or row.get("progress", {}).get("reached") or REACHED[0])
+    found: Reached = row.get("reached") or row.get("progress", {}).get("reached") or REACHED[0]
+    return found
 
 
 def funnel_of(rows: Iterable[Row]) -> dict[str, int]:
-    """How many candidates have reached each stage; rows may be unfinished ones (`workshop.unfinished_row`)."""
-    counts = Counter(reached_by(row) for row in rows)
-    return {name: sum(counts[later] for later in REACHED[place:]) for place, name in enumerate(REACHED)}
+    """How many candidates have reached each stage; rows may be unfinished ones (`workshop.unfinished_row`).
+
+    A candidate of which there are two rows, its unfinished one and its own, has come as far as the farther one says.
+    """
+    farthest: dict[int, int] = {}
+    for row in rows:
+        place = REACHED.index(reached_by(row))
+        farthest[row["index"]] = max(place, farthest.get(row["index"], 0))
+    counts = Counter(farthest.values())
+    return {name: sum(counts[later] for later in range(place, len(REACHED))) for place, name in enumerate(REACHED)}
 
 
 def ranked(rows: Iterable[Row], objective: Objective | None = None) -> list[Row]:

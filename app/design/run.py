@@ -89,7 +89,7 @@ class DesignTools:
 
 @dataclass(eq=False)
 class _Entry:
-    """A candidate on its way; where `is_certain` it is sized whatever the model expects."""
+    """A candidate on its way; where `is_certain` it is sized whatever the model expects. `reached` only ever grows."""
 
     candidate: Candidate
     reached: Reached = "proposed"
@@ -250,16 +250,18 @@ class DesignRun:
             return None
         entry.search.refine()
         entry.promise = entry.search.promise
-        return self._doubted(entry, HOPELESS)
+        return self._doubted(entry, HOPELESS, "the neural simulator, asked for longer at its turn,")
 
-    def _doubted(self, entry: _Entry, least: float) -> FellOut | None:
-        """Why the entry is not promising: its best point falls short of the limits by more than `least`."""
+    def _doubted(self, entry: _Entry, least: float, who: str = "the neural simulator") -> FellOut | None:
+        """Why the entry is not promising: its best point falls short of the limits by more than `least`.
+
+        One that the first look lets pass has reached ``promising``, whatever the whole search says of it: what was
+        counted stays counted.
+        """
         if entry.promise is None or entry.is_certain or entry.promise.score >= least:
             return None
-        entry.reached = "conducting"
         missed = unmet_limits(entry.legal_setup.problem, entry.promise.margins)
-        words = f"the neural simulator expects even its best sizing to miss {', '.join(missed)}"
-        return FellOut("not_promising", words)
+        return FellOut("not_promising", f"{who} expects even its best sizing to miss {', '.join(missed)}")
 
     def _promising(self, entries: Iterable[_Entry]) -> list[_Entry]:
         """The entries that may be worth sizing, in their turn; as many as are to pass are in any case.
@@ -269,10 +271,10 @@ class DesignRun:
         promising = []
         for place, entry in enumerate(sorted(entries, key=lambda entry: (-entry.score, entry.index))):
             entry.is_certain = place < self.request.enough
-            entry.reached = "promising"
             if (fallen := self._doubted(entry, LOST)) is not None:
                 self._fall(entry, fallen)
             else:
+                entry.reached = "promising"
                 promising.append(entry)
                 self._tell(entry)
         return _in_turns(promising)
@@ -397,7 +399,8 @@ class DesignRun:
         words = f"{entry.candidate.called}: {entry.reached}"
         if simulations:
             words += f", {simulations} simulations"
-        self.emit(unfinished_row(entry.index, f"{words} ({self._funnel})", reached=entry.reached))
+        told = {"reached": entry.reached, "name": entry.candidate.called, "simulations": simulations}
+        self.emit(unfinished_row(entry.index, f"{words} ({self._funnel})", **told))
 
     @property
     def _funnel(self) -> str:

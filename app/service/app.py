@@ -15,7 +15,7 @@ from app.service import about, dashboard, inline, jobs, sizing
 from app.service.about import watch_workshop
 from app.service.context import Service
 from app.service.metrics import Metrics
-from app.service.middleware import Front, Guards
+from app.service.middleware import Drain, Front, Guards
 from app.service.openapi import install_openapi
 from app.service.pages import STATIC
 from app.service.problems import install_handlers
@@ -62,4 +62,5 @@ def create_app(
     install_openapi(app)
     app.add_middleware(Guards, settings=settings)
     app.add_middleware(Front, metrics=service.metrics)
+    app.add_middleware(Drain)
     return app

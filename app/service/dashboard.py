@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -24,10 +24,11 @@ from app.service import schemas
 from app.service.about import readiness
 from app.service.bodies import StrictRoute
 from app.service.context import Service, ServiceDependency
+from app.service.forms import KINDS, MAX_FIELDS, SPECIFIED_KINDS, SubmitForm, errors_by_field, request_of
 from app.service.jobs import checked_id, rows_of, submit, told_document
 from app.service.pages import grouped, render
-from app.service.problems import problem_type_of
-from app.units import format_engineering
+from app.service.problems import ProblemError, problem_type_of, validation_errors
+from app.units import format_quantity
 from app.workshop import Outcome, Row
 
 #: Jobs on the first page, on a page of all jobs, and rows on a page of a job.
@@ -40,14 +41,6 @@ SHOWN_METRICS = 5
 
 #: What is worth knowing the version of when something is wrong.
 _PACKAGES = ("torch", "qiskit", "PySpice")
-
-#: What the form submits, and what its tab says.
-_KINDS = {"analog.generate": "analog", "quantum.generate": "quantum", "analog.size": "size", "analog.design": "design"}
-
-#: Fields of the form that are parts of an object of the request.
-_NESTED = frozenset(
-    {"specification.bounds", "specification.corners", "specification.objective", "budget.simulations", "budget.minutes"}
-)
 
 _SUBMISSION: TypeAdapter[schemas.JobSubmission] = TypeAdapter(schemas.JobSubmission)
 
@@ -72,8 +65,29 @@ _COSTS = (
 #: A circuit's text by its key in a row: title, and the ending and media type of the downloaded file.
 _TEXTS = {"deck": ("Deck", "deck.cir"), "netlist": ("Netlist", "cir"), "program": ("Program", "qasm")}
 
+#: What candidates of a design that are counted at each stage have behind them.
+_STAGES = {
+    "proposed": "an archetype, or drawn by the generator",
+    "legal": "wired soundly, and fit for the testbench",
+    "conducting": "some bias lets current flow",
+    "promising": "not ruled out by the neural simulator's first look",
+    "sized": "sized by real simulations",
+    "passing": "keeps every bound at every corner",
+}
+
 #: What the last word of a key means, where it is a unit.
-_UNITS = {"s": "s", "a": "A", "v": "V", "hz": "Hz", "w": "W", "db": "dB", "deg": "deg", "m2": "m^2", "ohm": "ohm"}
+_UNITS = {
+    "s": "s",
+    "a": "A",
+    "f": "F",
+    "v": "V",
+    "hz": "Hz",
+    "w": "W",
+    "db": "dB",
+    "deg": "deg",
+    "m2": "m^2",
+    "ohm": "ohm",
+}
 
 _After = Annotated[int, Query(ge=-1, le=MAX_JOB_COUNT)]
 _Status = Annotated[Outcome | None, Query()]
@@ -99,17 +113,6 @@ class PageRoute(StrictRoute):
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-
-
-@dataclass(frozen=True)
-class SubmitForm:
-    """The form that submits a job: what it offers, what was filled in, and what was wrong with it."""
-
-    kind: str
-    kinds: Mapping[str, str]
-    choices: Mapping[str, Sequence[str]]
-    values: Mapping[str, str] = field(default_factory=dict)
-    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ def circuit_page(service: ServiceDependency, job_id: str, index: int) -> Respons
     if _has_sizings(job):
         return _sizing_page(job, row)
     if "margins" in row:
-        return _sized_page(job, row)
+        return _sized_page(job, row, _units_of(service, job))
     own = f"/jobs/{job.id}/circuits/{index}"
     texts = [key for key in _TEXTS if isinstance(row.get(key), str)]
     shown = next((key for key in ("netlist", "program") if key in texts), None)
@@ -218,7 +221,7 @@ def circuit_page(service: ServiceDependency, job_id: str, index: int) -> Respons
         row=_summary(row),
         facts=list(_facts(row)),
         findings=[_finding(each) for each in row.get("findings") or ()],
-        problem=_problem_sentence(row),
+        problem=_problem_sentence(row) or row.get("why") or "",
         text=row[shown] if shown else "",
         text_title=_TEXTS[shown][0] if shown else "Text",
         downloads=[(f".{_TEXTS[key][1]}", f"{own}/{key}") for key in texts] + [("JSON", f"{own}/json")],
@@ -253,14 +256,14 @@ def _sizing_page(job: JobRecord, row: Row) -> Response:
         row=row,
         testbench=job.request.get("testbench", "-"),
         metrics=metrics,
-        sizes=[(_label(name), _shown(value)) for name, value in (row.get("sizes") or {}).items()],
+        sizes=[(name, _size(name, value)) for name, value in (row.get("sizes") or {}).items()],
         message=_remarks(row),
         decks=row.get("decks") or {},
         downloads=[("JSON", f"{own}/json")],
     )
 
 
-def _sized_page(job: JobRecord, row: Row) -> Response:
+def _sized_page(job: JobRecord, row: Row, units: Mapping[str, str]) -> Response:
     own = f"/jobs/{job.id}/circuits/{row['index']}"
     by_corner: Mapping[str, Mapping[str, Any]] = row["metrics"]
     names = dict.fromkeys(name for metrics in by_corner.values() for name in metrics)
@@ -269,7 +272,6 @@ def _sized_page(job: JobRecord, row: Row) -> Response:
         | {"worst": _quantity(limit["metric"], limit["worst"]), "margin": _margin(limit["metric"], limit["margin"])}
         for limit in row["margins"]
     ]
-    costs = [*((name, row[name]) for name in _COSTS if row.get(name) is not None), *((row.get("model") or {}).items())]
     return render(
         "sized.html",
         here="jobs",
@@ -280,11 +282,10 @@ def _sized_page(job: JobRecord, row: Row) -> Response:
         margins=margins,
         corners=list(by_corner),
         metrics=[
-            (_named_unit(name)[0].replace("_", " "), [_quantity(name, each.get(name)) for each in by_corner.values()])
-            for name in names
+            (name, [_quantity(name, each.get(name), units.get(name)) for each in by_corner.values()]) for name in names
         ],
-        sizes=[(name, _shown(value)) for name, value in row["sizes"].items()],
-        costs=[(_label(name), _shown(value)) for name, value in costs],
+        sizes=[(name, _size(name, value)) for name, value in row["sizes"].items()],
+        costs=list(_costs(row)),
         decks=[
             (f"{setup}, {corner}", text)
             for corner, texts in (row.get("decks") or {}).items()
@@ -294,26 +295,55 @@ def _sized_page(job: JobRecord, row: Row) -> Response:
     )
 
 
+def _costs(row: Row) -> Iterator[tuple[str, str]]:
+    """How a run came to its sizing: what it took, and how far off the model was that helped it."""
+    for name in _COSTS:
+        if row.get(name) is not None:
+            yield _label(name), str(row[name]) if name == "seed" else _shown(row[name])
+    model = row.get("model") or {}
+    if model.get("rows") is not None:
+        yield "simulations that the model learnt from", _shown(model["rows"])
+    for metric, error in (model.get("errors") or {}).items():
+        ends = [_shown(error[end]) for end in ("first", "last") if error.get(end) is not None]
+        yield f"model's error of {metric}, first and last", ", ".join(ends) or "-"
+
+
 # --- forms ----------------------------------------------------------------------------------------------------------
 
 
 @router.post("/jobs")
 async def submit_form(request: Request, service: ServiceDependency) -> Response:
     """The job of the filled-in form; the dashboard again, with what was wrong, when it cannot be made."""
-    filled = {name: value.replace("\r\n", "\n").strip() for name, value in await _fields(request)}
-    kind = filled.pop("kind", "")
-    wanted = {"kind": kind, "request": _request_of(filled)}
+    kind, filled = await _filled(request)
+    wanted = {"kind": kind, "request": request_of(filled)}
     try:
         asked = _SUBMISSION.validate_python(wanted)
         job = (await submit(service, asked.kind, asked.request)).job
     except ValidationError as error:
-        sentences = tuple(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors()[:5])
+        entries = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors()]
+        errors = validation_errors(entries, body=wanted, body_schema=schemas.JobSubmission)
     except InvalidInput as error:
-        sentences = (str(error),)
+        errors = [ProblemError(detail=str(error), pointer=error.pointer)]
     else:
         return RedirectResponse(f"/jobs/{job.id}", status_code=303)
-    form = await _form(service, kind, values=filled, errors=sentences)
+    form = await _form(service, kind, values=filled, errors=errors_by_field(errors, filled.keys()))
     return await _dashboard(request, service, form, status_code=422)
+
+
+@router.post("/form")
+async def form_again(request: Request, service: ServiceDependency) -> Response:
+    """The dashboard with the form as it is filled in, and what fits that: for browsers that run no scripts."""
+    kind, filled = await _filled(request)
+    return await _dashboard(request, service, await _form(service, kind, values=filled))
+
+
+@router.post("/parts/conditions")
+async def conditions_part(request: Request, service: ServiceDependency) -> Response:
+    """What a form offers under the testbench and technology that are filled in, alone."""
+    kind, filled = await _filled(request)
+    if kind not in SPECIFIED_KINDS:
+        raise NotFound("specification in jobs of kind", kind[:40])
+    return render("conditions.html", form=await _form(service, kind, values=filled))
 
 
 @router.post("/jobs/{job_id}/cancel")
@@ -330,66 +360,25 @@ async def delete_form(service: ServiceDependency, job_id: str) -> Response:
     return RedirectResponse("/jobs", status_code=303)
 
 
-async def _fields(request: Request) -> list[tuple[str, str]]:
-    """The fields of a form as browsers send them by default."""
+async def _filled(request: Request) -> tuple[str, dict[str, str]]:
+    """The kind of job of a form as browsers send it by default, and its fields."""
     try:
-        return parse_qsl((await request.body()).decode("utf-8"), keep_blank_values=True, max_num_fields=32)
+        fields = parse_qsl((await request.body()).decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError as error:
         raise InvalidInput("the form is not one of this dashboard; load the page anew") from error
+    filled = {name: value.replace("\r\n", "\n").strip() for name, value in fields}
+    return filled.pop("kind", ""), filled
 
 
 async def _form(
-    service: Service, kind: str, *, values: Mapping[str, str] | None = None, errors: tuple[str, ...] = ()
+    service: Service,
+    kind: str,
+    *,
+    values: Mapping[str, str] | None = None,
+    errors: Mapping[str, Sequence[str]] | None = None,
 ) -> SubmitForm:
-    known = kind if kind in _KINDS else "analog.generate"
-    choices = _choices(known, await run_in_threadpool(service.workshop.describe))
-    return SubmitForm(known, _KINDS, choices, values or {}, errors)
-
-
-def _choices(kind: str, described: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What each selection of a kind's form offers, by field."""
-    if kind == "quantum.generate":
-        return {"family": list(described["families"]["quantum"])}
-    if kind == "analog.generate":
-        return {"type": list(described["families"]["analog"])}
-    choices = {"technology": [each["name"] for each in described["technologies"] if each["is_available"]]}
-    if kind == "analog.size":
-        return choices | {"testbench": [each["name"] for each in described["testbenches"]]}
-    return choices | {"type": sorted({name for each in described["testbenches"] for name in each["types"]})}
-
-
-def _request_of(filled: Mapping[str, str]) -> dict[str, Any]:
-    """The request that a form says, its empty fields left out."""
-    request: dict[str, Any] = {name: text for name, text in filled.items() if text and name not in _NESTED}
-    nested: dict[str, dict[str, Any]] = {}
-    for name in _NESTED & filled.keys():
-        if filled[name]:
-            holder, _, own = name.partition(".")
-            nested.setdefault(holder, {})[own] = _FORM_VALUES.get(name, str)(filled[name])
-    return request | nested
-
-
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _objective(text: str) -> dict[str, str]:
-    goal, _, metric = text.partition(":")
-    return {goal.strip(): metric.strip()}
-
-
-#: Fields of the form whose text is no value of the request as it stands.
-_FORM_VALUES: Mapping[str, Callable[[str], Any]] = {
-    "specification.bounds": _lines,
-    "specification.objective": _objective,
-}
-
-
-def _place(place: Sequence[int | str]) -> str:
-    """The field of the form that a place of a submission is, and which of its lines, counted from 1."""
-    names = [part for part in place if isinstance(part, str) and part != "[key]"]
-    line = f" {place[-1] + 1}" if place and isinstance(place[-1], int) else ""
-    return (names[-1] if names else "kind") + line
+    known = kind if kind in KINDS else "analog.generate"
+    return SubmitForm(known, await run_in_threadpool(service.workshop.describe), values or {}, errors or {})
 
 
 # --- what the templates show ----------------------------------------------------------------------------------------
@@ -398,14 +387,13 @@ def _place(place: Sequence[int | str]) -> str:
 async def _dashboard(request: Request, service: Service, form: SubmitForm, *, status_code: int = 200) -> Response:
     state = await _state(request, service)
     recent = await run_in_threadpool(_recent, service)
-    models = (await run_in_threadpool(service.workshop.describe))["models"]
     return render(
         "dashboard.html",
         status_code=status_code,
         here="dashboard",
         form=form,
         example=schemas.PAIR,
-        models=models,
+        models=form.described["models"],
         **state,
         **recent,
     )
@@ -432,22 +420,26 @@ def _recent(service: Service) -> dict[str, Any]:
 
 
 def _progress(service: Service, job: JobRecord) -> dict[str, Any]:
-    """The job, its time so far, and while it runs its mean rate, what remains at that rate, and what is being made."""
+    """The job, its time so far, and while it runs its mean rate, what remains at that rate, and what is being made.
+
+    Rows that are made for minutes, or end with a budget, have no rate that tells anything; those of which most was done
+    come first.
+    """
     now = datetime.now(UTC)
     elapsed_s = ((job.finished or now) - job.started).total_seconds() if job.started else None
-    rate = job.counts.done / elapsed_s if elapsed_s and job.counts.done else None
-    is_running = job.status == "running" and rate is not None
-    remaining_s = (job.counts.total - job.counts.done) / rate if is_running and rate else None
-    noun = JOB_REQUESTS[job.kind].noun
+    is_steady = job.kind not in SPECIFIED_KINDS
+    rate = job.counts.done / elapsed_s if is_steady and elapsed_s and job.counts.done else None
+    remaining_s = (job.counts.total - job.counts.done) / rate if rate and job.status == "running" else None
     told = told_document(service, job, service.runner.unfinished(job.id))
     return {
         "job": job,
-        "noun": noun,
+        "noun": JOB_REQUESTS[job.kind].noun,
         "elapsed_s": elapsed_s,
         "rate": rate,
         "remaining_s": remaining_s,
-        "unfinished": told["unfinished"],
+        "unfinished": sorted(told["unfinished"], key=lambda row: -row["progress"].get("simulations", 0)),
         "funnel": told.get("funnel"),
+        "stages": _STAGES,
     }
 
 
@@ -497,13 +489,13 @@ def _specified(specification: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for bound in specification.get("bounds", ()):
         for sign, side in ((">", "low"), ("<", "high")):
             if bound.get(side) is not None:
-                yield bound["metric"], f"{sign} {bound[side]:g}"
+                yield bound["metric"], f"{sign} {_quantity(bound['metric'], bound[side])}"
     for goal, metric in (specification.get("objective") or {}).items():
         yield "objective", f"{goal} {metric}"
     for name, value in (specification.get("settings") or {}).items():
-        yield name, f"{value:g}"
+        yield name, _quantity(name, value)
     if specification.get("supply_v") is not None:
-        yield "supply_v", f"{specification['supply_v']:g}"
+        yield "supply", _quantity("supply_v", specification["supply_v"])
     corners = specification.get("corners")
     if isinstance(corners, str):
         yield "corners", corners
@@ -511,12 +503,26 @@ def _specified(specification: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "corner", _shown({name: value for name, value in corner.items() if value is not None})
 
 
-def _quantity(metric: str, value: float | None) -> str:
-    """The value of a metric with its unit, for reading: ``5.883 MHz``."""
+def _units_of(service: Service, job: JobRecord) -> dict[str, str]:
+    """The units of the metrics of a job's testbench, by metric."""
+    name = job.request.get("testbench")
+    benches = (each for each in service.workshop.describe()["testbenches"] if each["name"] == name)
+    return {metric["name"]: metric["unit"] for each in benches for metric in each["metrics"]}
+
+
+def _quantity(name: str, value: float | None, unit: str | None = None) -> str:
+    """The value with its unit, which its name ends with where it is not given, for reading: ``5.883 MHz``."""
     if value is None:
         return "-"
-    _, unit = _named_unit(metric)
-    return " ".join(format_engineering(float(f"{value:.4g}"), unit)) if unit else _shown(value)
+    unit = unit or _named_unit(name)[1] or "1"
+    if unit == "m^2":
+        return f"{1e12 * value:.4g} um^2"
+    return _shown(value) if unit == "1" else format_quantity(float(f"{value:.4g}"), unit)
+
+
+def _size(name: str, value: float) -> str:
+    """The size of a device with its unit: widths and lengths, which are told by their first letter, are metres."""
+    return _quantity(name, value, "m" if name.startswith(("w_", "l_")) else None)
 
 
 def _margin(metric: str, value: float | None) -> str:
@@ -641,10 +647,10 @@ def _summary(row: Row) -> dict[str, Any]:
 def _facts(row: Row) -> Iterator[tuple[str, str]]:
     """A row's scalar values and those one level below, with their names, texts and lists left out."""
     for name, value in row.items():
-        if name in _TEXTS or name in ("index", "status", "problem"):
+        if name in _TEXTS or name in ("index", "status", "problem", "why"):
             continue
         if isinstance(value, Mapping):
-            yield from _scalars(value)
+            yield from ((f"{_label(name)}: {inner}", shown) for inner, shown in _scalars(value))
         elif isinstance(value, (str, int, float)):
             yield _label(name), str(value) if name == "seed" else _shown(value)
         elif name == "ports" and isinstance(value, list):

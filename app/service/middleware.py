@@ -5,12 +5,14 @@ Bodies are never logged. A failure that nothing else caught becomes a problem do
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -39,6 +41,63 @@ _HEADERS = {
 }
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+#: What is read and thrown away of a body that an answer did not wait for: so many bytes, for so many seconds.
+DRAINED_BYTES, DRAINED_S = 64_000_000, 30.0
+
+
+class Drain:
+    """An answer that is given before the request's body has arrived can be read all the same.
+
+    Many a client reads no answer before it has sent its whole body. If the connection were closed meanwhile, the reset
+    that meets the rest of the body would destroy the answer on its way. So the answer is sent at once, and the exchange
+    ends when the body has: at the latest after `DRAINED_BYTES` and `DRAINED_S`; a body that is declared longer is not
+    waited for. A client that waits for a word before it sends the body has the answer for that word.
+
+    Reference:
+        RFC 9112 section 9.6 for the reset, RFC 9110 section 10.1.1 for ``Expect: 100-continue``.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one exchange."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        declared = headers.get("content-length", "0")
+        if declared == "0" and "transfer-encoding" not in headers:
+            await self._app(scope, receive, send)
+            return
+        is_bounded = int(declared) <= DRAINED_BYTES
+        is_waiting = headers.get("expect", "").lower() == "100-continue"
+        is_whole = False
+
+        async def receive_and_note() -> Message:
+            nonlocal is_waiting, is_whole
+            is_waiting = False  # who asks for the body makes the server send the word
+            message = await receive()
+            is_whole = not message.get("more_body", False)
+            return message
+
+        async def drain() -> None:
+            left = DRAINED_BYTES
+            while left > 0 and not is_whole:
+                left -= len((await receive_and_note()).get("body", b""))
+
+        async def send_and_drain(message: Message) -> None:
+            if message["type"] == "http.response.start" and is_waiting:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if not is_last or is_whole or is_waiting or not is_bounded:
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAINED_S):
+                    await drain()
+            await send({"type": "http.response.body", "body": b""})
+
+        await self._app(scope, receive_and_note, send_and_drain)
 
 
 class Front:

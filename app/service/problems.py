@@ -332,10 +332,17 @@ def validation_response(
         body: The parsed body, by which pointers tell keys from the tags of pydantic's unions.
         body_schema: The annotation of the body, from which the nearest known key is proposed.
     """
-    told = [entry for entry in entries if not _follows_from_another(entry, entries)]
-    errors = [_validation_entry(entry, body, body_schema) for entry in told[:MAX_ERRORS]]
+    errors = validation_errors(entries, body=body, body_schema=body_schema)
     detail = "; ".join(f"{each.pointer or each.parameter or each.header or 'body'}: {each.detail}" for each in errors)
     return problem_response(PROBLEM_TYPES["invalid-request"], detail, instance, errors=errors)
+
+
+def validation_errors(
+    entries: Sequence[Mapping[str, Any]], *, body: Any = None, body_schema: Any = None
+) -> list[ProblemError]:
+    """What pydantic found wrong, each with its place; the arguments are those of `validation_response`."""
+    told = [entry for entry in entries if not _follows_from_another(entry, entries)]
+    return [_validation_entry(entry, body, body_schema) for entry in told[:MAX_ERRORS]]
 
 
 def _follows_from_another(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> bool:

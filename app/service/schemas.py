@@ -554,7 +554,11 @@ class DesignedRow(SizedRow):
 
 
 class Funnel(BaseModel):
-    """How many candidates of a design have reached each stage."""
+    """How many candidates of a design have reached each stage; no count of a running design ever falls.
+
+    Promising are those that the neural simulator's first look lets pass. Before such a one is sized, a longer look may
+    say that nothing comes of it all the same.
+    """
 
     proposed: int
     legal: int

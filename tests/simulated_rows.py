@@ -26,6 +26,9 @@ PROFILE = TechnologyProfile.of(
     [analytic_tables(GENERIC180, name, factor=factor) for name, factor in (("tt", 1.0), ("ss", 0.7), ("ff", 1.4))]
 )
 
+#: By unit a value that a circuit can have.
+_MOST = {"V": 1.0, "V/sqrt(Hz)": 1e-6, "F": 1e-12}
+
 
 @cache
 def bench_of(name: str, *, process: str = "tt", supply_v: float = 1.8, celsius: float = 27.0) -> Bench:
@@ -44,6 +47,9 @@ def group_of(bench: Bench, count: int) -> SimulationGroup:
     rng = np.random.default_rng(count)
     devices = tuple(device.name for device in bench.topology.devices if device.kind_of.is_mos)
     values = rng.normal(size=(count, len(bench.metrics)))
+    for place, metric in enumerate(bench.metrics):
+        if metric.unit in _MOST:  # a circuit cannot have just any
+            values[:, place] = rng.uniform(1e-3, 1.0, count) * _MOST[metric.unit]
     causes = np.zeros(values.shape, dtype=np.int8)
     values[::3, -1], causes[::3, -1] = np.nan, CIRCUIT
     facts = rng.normal(size=(count, len(devices), len(FACTS))).astype(np.float32)

@@ -9,7 +9,7 @@ import pytest
 
 from app.analog.spice import parse_spice
 from app.cli import main
-from app.quantum.corpus import read_jsonl
+from app.quantum.corpus import read_rows
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -61,8 +61,8 @@ def test_a_quantum_corpus_is_read_counted_and_written_so_that_it_reads_again(
     told = json.loads(capsys.readouterr().out)
     assert told["programs"] == told["report"]["programs"] == 1
     assert told["report"]["by_family"] == {"ghz": {"programs": 1, "held_out": 0, "classes": 1, "held_out_classes": 0}}
-    (again,) = read_jsonl(target.parent)
-    assert again == read_jsonl(tmp_path)[0]
+    (again,) = read_rows(target.parent).programs
+    assert again == read_rows(tmp_path).programs[0]
     (row,) = rows_of(target)
     assert (row["side"], row["split_class"]) == ("training", again.skeleton)
     assert main(["corpus", "quantum", "--source", str(tmp_path)]) == 0

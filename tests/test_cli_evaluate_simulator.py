@@ -9,6 +9,7 @@ import pytest
 
 from app.cli import main
 from app.errors import NgspiceMissing
+from app.neural_simulator.artefact import NeuralSimulator
 from tests.simulator_evaluations import simulations, untrained
 
 FEW = ("--adapt", "0,5", "--baselines", "none", "--rows-per-group", "20")
@@ -115,3 +116,16 @@ def test_an_evaluation_without_a_model_says_how_to_get_one(tmp_path: Path, capsy
     untrained().save(tmp_path / "model")
     assert evaluate(tmp_path, "--prepared", str(tmp_path / "rows.npz")) == 2
     assert "is no prepared file of simulations" in capsys.readouterr().err
+
+
+def test_intervals_are_set_anew_by_a_command_that_trains_nothing(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    model = tmp_path / "model"
+    untrained().save(model)
+    before = {name: (model / name).read_bytes() for name in ("weights.safetensors", "rows.npz")}
+    words = ("--recalibrate", "--output", str(model))
+    assert main(["train", "simulator", *words, *prepared(folder)]) == 0
+    assert "its intervals are new and its card is gone; judge it with" in capsys.readouterr().err
+    assert {name: (model / name).read_bytes() for name in before} == before
+    assert NeuralSimulator.load(model).intervals[True, False].as_json() != untrained().intervals[True, False].as_json()

@@ -18,7 +18,7 @@ from app.evaluation.notes import Notes
 from app.evaluation.simulator import SimulatorPlan, evaluate_simulator
 from app.evaluation.simulator_baselines import Bout, Entry, judge_baselines
 from app.evaluation.simulator_report import aims
-from app.evaluation.simulator_sets import Sorter, asked_of, cheap_half, split_of, spread_out
+from app.evaluation.simulator_sets import Sorter, asked_of, cheap_half, spread_out
 from app.evaluation.simulator_simulations import OwnRows, known_topologies, simulate_own
 from app.evaluation.simulator_speed import Machine
 from app.inference.checkpoint import verify
@@ -57,7 +57,7 @@ def rows_of(name: str, technology: str = "generic180") -> Rows:
 
 
 def test_every_group_answers_one_question_unless_it_set_intervals_or_is_new_in_two_ways():
-    sorter = Sorter(untrained().experience, split_of(untrained()))
+    sorter = Sorter(untrained().experience, untrained().split)
     found = {(group.topology_id, group.technology): sorter.question(group) for group in simulations().groups}
     assert found[id_of(MIRROR), "generic180"] == found[id_of(AMPLIFIER), "generic180"] == "sizings"
     assert found[id_of(UNSEEN), "generic180"] == "topologies"
@@ -66,7 +66,7 @@ def test_every_group_answers_one_question_unless_it_set_intervals_or_is_new_in_t
 
 
 def test_a_group_of_a_testbench_that_was_never_learnt_answers_none():
-    sorter = Sorter(untrained().experience, split_of(untrained()))
+    sorter = Sorter(untrained().experience, untrained().split)
     group = simulations().groups[0]
     assert sorter.question(replace(group, topology_id="another", testbench="ldo")) is None
     assert sorter.question(replace(group, testbench="opamp", technology="generic45")) is None
@@ -261,6 +261,8 @@ def test_a_technology_by_name_is_judged_by_rows_of_its_own(ngspice: WorkerPool, 
     assert found["simulations"] == {
         "file": None,
         "own": {"rows": 12, "technologies": ["generic180"], "learnt_from": ["generic180"]},
+        "values": own[0].values(),
+        "implausible": {},
     }
     assert found["baselines"] is None
     with pytest.raises(CorpusMissing, match="no circuit was simulated in generic180 in 0 minutes; give more --minutes"):
@@ -319,13 +321,21 @@ def test_the_card_has_every_table_and_the_folder_stays_sealed(report: dict[str, 
     ):
         assert f"\n{heading}\n" in text
     assert "`josephson evaluate simulator --prepared FILE --adapt 0,5,25 --baselines nearest" in text
-    assert NeuralSimulator.load(tmp_path).card["evaluation"]["sets"] == report["sets"]
-    assert json.loads((tmp_path / "card.json").read_text())["evaluation"]["kind"] == "simulator"
+    kept = json.loads((tmp_path / "card.json").read_text())["evaluation"]
+    assert NeuralSimulator.load(tmp_path).card["evaluation"] == kept
+    assert (kept["kind"], kept["speed"]) == ("simulator", report["speed"])
+    for question, found in kept["sets"].items():
+        assert found["plain"] == {"summary": report["sets"][question]["plain"]["summary"]}
+        for short, row in zip(
+            found["estimated"]["metrics"], report["sets"][question]["estimated"]["metrics"], strict=True
+        ):
+            assert short.get("r2") == (row["r2"] and row["r2"]["value"])
+            assert short.get("interval_coverage") == (row["interval"] and row["interval"]["coverage"]["value"])
 
 
 def test_a_model_that_does_not_say_what_it_learnt_from_is_not_judged():
     with pytest.raises(InvalidRequest, match="does not say which rows it has learnt from, so none can be judged by"):
-        split_of(replace(untrained(), training={}))
+        _ = replace(untrained(), training={}).split
 
 
 @pytest.mark.parametrize(

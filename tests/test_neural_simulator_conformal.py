@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidInput
-from app.neural_simulator.conformal import ConformalIntervals, Residuals, calibrated
+from app.neural_simulator.conformal import ConformalIntervals, Residuals, calibrated, widened
 
 METRICS = ("gain_db", "ugf_hz")
 
@@ -99,6 +99,35 @@ def test_a_predictor_that_is_certain_still_gets_intervals():
     made = calibrated([Residuals.of("opamp", "generic180", METRICS, learnt, mean, nothing)])
     low, high = made.intervals("opamp", "generic180", METRICS, mean, nothing, 0.9)
     assert ((low <= fresh) & (fresh <= high)).mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_new_circuits_widen_intervals_alike_however_many_rows_they_have():
+    known = calibrated([residuals([1.0] * 9)], levels=(0.5, 0.9), least=1)  # every interval reaches one spread
+    circuits = [[residuals([0.5])], [residuals([2.0] * 50), residuals([2.0] * 950)], [residuals([3.0] * 10)]]
+    made = widened(known, [*circuits, [residuals([math.nan])]])
+    # Of three circuits, by a third each: half of the truths are within 2 reaches, nine tenths within 3.
+    assert [made.reach("opamp", "generic180", "gain_db", level) for level in (0.5, 0.9)] == [2.0, 3.0]
+
+
+def test_intervals_of_new_circuits_are_no_narrower_than_those_of_known_ones():
+    known = calibrated([residuals([2.0] * 9)], levels=(0.5, 0.9), least=1)
+    assert widened(known, [[residuals([0.1] * 9)]]).as_json() == known.as_json() == widened(known, []).as_json()
+
+
+def test_new_circuits_hold_their_share_where_circuits_differ():
+    rng = np.random.default_rng(7)
+
+    def circuit() -> list[Residuals]:
+        return [residuals(np.abs(rng.normal(size=100)) * rng.lognormal(0.5, 0.7))]
+
+    known = calibrated([residuals(np.abs(rng.normal(size=2000)))])
+    pooled, of_rows = [], []
+    for _ in range(200):
+        kept, fresh = [circuit() for _ in range(12)], circuit()[0].counted
+        pooled.append((fresh <= widened(known, kept).reach("opamp", "generic180", "gain_db", 0.9)).mean())
+        of_rows.append((fresh <= known.reach("opamp", "generic180", "gain_db", 0.9)).mean())
+    assert np.mean(pooled) == pytest.approx(0.9, abs=0.04)
+    assert np.mean(of_rows) < 0.75
 
 
 def test_intervals_are_kept_as_json():

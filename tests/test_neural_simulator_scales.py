@@ -55,6 +55,13 @@ def test_a_value_is_in_an_interval_where_its_target_is(scale: Scale, value: floa
     assert bool(ends[0] <= possible <= ends[1]) == (first <= target <= last)
 
 
+def test_levels_are_close_within_a_stated_error_and_decades_within_a_tenth():
+    assert LINEAR.is_close(np.array([0.449, 0.461]), np.array([0.45, 0.45])).tolist() == [True, False]
+    assert LOG.is_close(np.array([1.09e6, 1.11e6]), np.array([1e6, 1e6])).tolist() == [True, False]
+    # Of small offsets the resolution of 0.1 mV is close.
+    assert SIGNED.is_close(np.array([9e-5, 2e-4, 1.05]), np.array([0.0, 0.0, 1.0])).tolist() == [True, False, True]
+
+
 def test_a_missing_value_stays_missing():
     for scale in (LOG, LINEAR, SIGNED):
         assert np.isnan(scale.target(np.array([math.nan, 1.0]))).tolist() == [True, False]

@@ -70,6 +70,12 @@ def test_errors_are_relative_to_the_value_or_the_resolution():
     assert row["absolute_error"]["p95"]["value"] == pytest.approx(1.8)
 
 
+def test_a_metric_that_sizing_hardly_moves_is_told_closely_though_its_r2_is_below_nothing():
+    row = only_row(judged([0.5, 0.5, 0.5, 0.5, 0.501], [0.505, 0.505, 0.505, 0.52, 0.505]))
+    assert row["r2"]["value"] < -100
+    assert row["close"]["value"] == 0.8  # within 10 mV
+
+
 def test_ranks_are_shared_by_equals():
     # ranks 1, 2.5, 2.5, 4, 5 against 2, 1, 3, 4.5, 4.5
     row = only_row(judged([1, 2, 2, 3, 4], [5, 4, 6, 7, 7]))
@@ -162,7 +168,8 @@ def test_a_summary_counts_every_metric_once():
     told = summary(rows)
     assert told == {
         "metrics": 2, "mean_r2": 0.5, "median_r2": 0.5, "worst_r2": 0.0, "worst": "opamp offset_v",
-        "at_least_0_95": 0.5, "rank_correlation": 0.5, "relative_error": 0.2344, "relative_error_p95": 13.16,
+        "at_least_0_95": 0.5, "below_0_95": 1, "mean_pooled_r2": 0.5, "median_pooled_r2": 0.5, "close": 0.5,
+        "rank_correlation": 0.5, "relative_error": 0.2344, "relative_error_p95": 13.16,
         "coverage": 0.5, "width": 1.5, "auc": None,
     }  # fmt: skip
 
@@ -179,6 +186,7 @@ def test_tables_have_a_line_a_metric_and_a_column_a_model():
         "| opamp | `offset_v` | - | -3.000 |",
     ]
     assert summaries_table({"this": summary(right), "none": summary([])})[2:] == [
-        "| this | 1 | 1.000 | 1.000 | 1.000 | opamp output_v | 100 % | 1.000 | 0 % | 0 % | 100 % | 2.000 | - |",
-        "| none | 0 | - | - | - | - | - | - | - | - | - | - | - |",
+        "| this | 1 | 1.000 | 1.000 | 1.000 | opamp output_v | 0 | 1.000 | 1.000 | 100 % | 1.000 | 0 % | 0 % | 100 % "
+        "| 2.000 | - |",
+        "| none | 0 | - | - | - | - | 0 | - | - | - | - | - | - | - | - | - |",
     ]

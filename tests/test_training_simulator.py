@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from app.errors import CorpusMissing, InvalidRequest, ModelDamaged, UnknownName
-from app.neural_simulator.arrays import Rows, Structure
-from app.neural_simulator.artefact import NeuralSimulator
+from app.neural_simulator.arrays import CIRCUIT, DEFINED, SIMULATOR, Rows, Structure
+from app.neural_simulator.artefact import NeuralSimulator, has_estimates
 from app.neural_simulator.dataset import PreparedSimulations
 from app.neural_simulator.features import Sizings
 from app.neural_simulator.inputs import Known
 from app.neural_simulator.splits import CALIBRATION, TEST, TRAINING, ModelSplit
 from app.training.simulator import SimulatorRecipe, SimulatorShape, read_simulator_recipe
-from app.training.simulator_run import SimulatorRun, model_split, sides_of, train_simulator
+from app.training.simulator_run import SimulatorRun, model_split, recalibrated, sides_of, train_simulator
 from tests.simulated_rows import prepared_of
 
 RECIPE = SimulatorRecipe(
@@ -116,6 +116,29 @@ def test_intervals_hold_the_share_of_calibration_rows_that_they_say(
         inside += int(((targets >= low) & (targets <= high)).sum())
         count += int(np.isfinite(targets).sum())
     assert 0.75 <= inside / count <= 0.95
+
+
+def test_intervals_are_set_anew_without_training_and_are_the_same_on_the_same_simulations(
+    simulator: NeuralSimulator, simulations: PreparedSimulations
+):
+    anew = recalibrated(simulator, simulations)
+    assert anew.network is simulator.network
+    for kind, intervals in simulator.intervals.items():
+        for ours, theirs in zip(anew.intervals[kind].as_json()["groups"], intervals.as_json()["groups"], strict=True):
+            assert ours["reaches"] == pytest.approx(theirs["reaches"], rel=0.02)  # weights were rounded since
+    with pytest.raises(InvalidRequest, match="trained on other simulations than these"):
+        recalibrated(simulator, replace(simulations, runs=()))
+
+
+def test_sizes_alone_are_no_estimates(simulations: PreparedSimulations):
+    rows = some_rows(simulations)
+    area = rows.structure.metrics.index("area_m2")
+    assert has_estimates(rows).all()
+    causes = np.full(rows.estimate_causes.shape, SIMULATOR, dtype=np.int8)
+    causes[:, area] = DEFINED
+    assert not has_estimates(replace(rows, estimate_causes=causes)).any()
+    causes[1, area - 1] = CIRCUIT
+    assert has_estimates(replace(rows, estimate_causes=causes)).tolist() == [row == 1 for row in range(len(rows))]
 
 
 def test_what_is_known_comes_back_and_is_certain(simulator: NeuralSimulator, simulations: PreparedSimulations):

@@ -32,6 +32,12 @@ Estimated = Annotated[
 LeaveOut = Annotated[
     str | None, typer.Option("--leave-out", help="A technology to keep from training, to be judged by.")
 ]
+Recalibrate = Annotated[
+    bool,
+    typer.Option(
+        "--recalibrate", help="Train nothing: set the intervals of the model in --output anew, on --prepared."
+    ),
+]
 Rows = Annotated[int | None, typer.Option("--rows", min=1, help="Learn from so many rows, not the recipe's number.")]
 
 
@@ -52,6 +58,7 @@ def simulator(
         float | None, typer.Option("--minutes", help="Stop after so long, with the state saved.")
     ] = None,
     rows: Rows = None,
+    recalibrate: Recalibrate = False,
     device: Annotated[str, typer.Option("--device", help="Accelerator: cpu or cuda.")] = "cpu",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads; one a core when absent.")
@@ -88,6 +95,8 @@ def simulator(
             "--prepared FILE is missing: 'josephson corpus simulation' simulates, and "
             "'josephson train simulator --prepare FILE' makes the file of what it simulated"
         )
+    if recalibrate:
+        return _recalibrate(prepared, output, as_json)
     command = ["josephson", "train", "simulator", "--recipe", Path(recipe).name, "--prepared", "FILE"]
     command += ["--leave-out", leave_out] if leave_out else []
     command += ["--rows", str(rows)] if rows else []
@@ -128,6 +137,21 @@ def _prepare(store: Path, file: Path, estimates: str) -> int:
         f"{file}: {len(ready):,} rows of {len(ready.groups)} circuits on testbenches in technologies, "
         f"{file.stat().st_size / 1e6:.1f} MB; train with 'josephson train simulator --prepared {file}'"
     )
+    return DONE
+
+
+def _recalibrate(prepared: Path, output: Path | None, as_json: bool) -> int:
+    from app.neural_simulator.artefact import NAME, NeuralSimulator
+    from app.neural_simulator.dataset import PreparedSimulations
+    from app.resources import models_path
+    from app.training.simulator_run import recalibrated
+
+    folder = output or models_path(NAME)
+    recalibrated(NeuralSimulator.load(folder), PreparedSimulations.load(prepared)).save(folder)
+    if as_json:
+        write_document({"model": str(folder)})
+    else:
+        say(f"{folder}: its intervals are new and its card is gone; judge it with 'josephson evaluate simulator'")
     return DONE
 
 

@@ -7,6 +7,7 @@ learnt from, has set intervals, or was adapted from.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,6 @@ from app.evaluation.simulator_sets import (
     SetScores,
     Sorter,
     asked_of,
-    split_of,
     spread_out,
 )
 from app.evaluation.simulator_speed import Machine, is_here, speed
@@ -124,14 +124,21 @@ def evaluate_simulator(
 def _simulations(
     simulator: NeuralSimulator, prepared: PreparedSimulations | None, own: Sequence[PreparedSimulations]
 ) -> dict[str, Any]:  # fmt: skip
-    """Where the rows are from."""
+    """Where the rows are from, and what of their values is not judged since no circuit can have it."""
     file = None
     if prepared is not None:
         is_its_own = [dict(run) for run in prepared.runs] == list(simulator.training.get("simulations", []))
         file = {"rows": len(prepared), "groups": len(prepared.groups), "was_trained_on": is_its_own}
     technologies = sorted({group.technology for each in own for group in each.groups})
     learnt = [name for name in technologies if name in simulator.experience.supplies]
-    return {"file": file, "own": {"rows": sum(map(len, own)), "technologies": technologies, "learnt_from": learnt}}
+    files = [each for each in (prepared, *own) if each is not None]
+    implausible: Counter[str] = Counter()
+    for each in files:
+        implausible.update(each.implausible())
+    return {
+        "file": file, "own": {"rows": sum(map(len, own)), "technologies": technologies, "learnt_from": learnt},
+        "values": sum(each.values() for each in files), "implausible": dict(implausible.most_common()),
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +170,7 @@ class Examination:
     """What was judged so far, question by question."""
 
     def __init__(self, simulator: NeuralSimulator, plan: SimulatorPlan) -> None:
-        self._sorter = Sorter(simulator.experience, split_of(simulator))
+        self._sorter = Sorter(simulator.experience, simulator.split)
         self._judge = Judge(simulator, plan.adapt, plan.seed)
         self._plan = plan
         self._seen: list[_Seen] = []

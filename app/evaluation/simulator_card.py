@@ -15,6 +15,7 @@ from app.evaluation.simulator_tables import (
     summaries_table,
 )
 from app.evaluation.tables import aims_table
+from app.neural_simulator.scales import CLOSE, CLOSE_SHARE
 
 #: Way of a set -> what its line is called.
 WAYS: Mapping[str, str] = {
@@ -50,6 +51,8 @@ def simulator_lines(config: Mapping[str, Any], report: Mapping[str, Any]) -> lis
         "",
         f"Command: `{simulator_command(report)}`. {SIMULATOR_INTERVALS}",
         "",
+        _implausible(config, report["simulations"]),
+        "",
         "### Aims",
         "",
         *aims_table(report["aims"]),
@@ -65,6 +68,20 @@ def simulator_lines(config: Mapping[str, Any], report: Mapping[str, Any]) -> lis
         _LIMITS,
         "",
     ]
+
+
+def _implausible(config: Mapping[str, Any], simulations: Mapping[str, Any]) -> str:
+    """What was dropped, and why."""
+    dropped, lost = simulations["implausible"], sum(simulations["implausible"].values())
+    where = f" ({', '.join(f'{name} {count:,}' for name, count in dropped.items())})" if dropped else ""
+    learnt = "learnt from or " if config["training"].get("implausible") is not None else ""
+    also = "" if learnt else ", though this model, which is older than that rule, has learnt from them"
+    return (
+        f"Dropped: {lost:,} of {simulations['values']:,} values{where} are such as no circuit can have, a ratio beyond "
+        "200 dB, a node outside of the rails, noise of less than a resistor of an ohm or of more than a volt in a "
+        "hertz, a microfarad at an input, or were read from a run that gave one of these. They are not "
+        f"{learnt}judged{also}."
+    )
 
 
 def simulator_command(report: Mapping[str, Any]) -> str:
@@ -201,9 +218,15 @@ _NOTES = (
     "- Estimates come from a simulator of our own that solves the circuit with tables of the technology's transistors. "
     "It costs time, can do linear analyses only, and is told here by itself as well: what the network adds is the "
     "difference to it.",
+    "- R2 is far below 0 for a metric that sizing hardly moves, however near it is told (the offset of a comparator, "
+    "the time that a mirror takes to start), and the mean over metrics with it. Read the median beside it, the pooled "
+    "R2, which is around one mean of all circuits (where there are several), and `close`, the share of rows that are "
+    f"told well enough: levels within {', '.join(f'{most:g} {unit}' for unit, most in CLOSE.items() if unit != '1')} "
+    f"or 0.01, what runs over decades within {100 * CLOSE_SHARE:g} % of the value, or the smallest difference that "
+    "matters where that is more.",
     "- The relative error is over the value, or the smallest difference that matters where the value is smaller.",
-    "- Coverage is the share of true values in intervals of 90 %. For a new circuit or technology it is no promise: "
-    "intervals hold for what is like the rows that set them.",
+    "- Coverage is the share of true values in intervals of 90 %. For a new circuit or technology intervals are wider, "
+    "by what circuits needed that were kept from training to tell; that is no promise, there are few of them.",
     "",
 )
 

@@ -25,6 +25,44 @@ _COVERAGE = (0.85, 0.95)
 _MOST_US, _TIMES = 50.0, 1000.0
 
 
+#: Of a metric, what is kept beside figures.
+_NAMES = ("testbench", "metric", "rows", "groups")
+
+#: Of a row of `metric_scores`, the figures whose values are kept; of those in parts these parts.
+_FIGURES: Mapping[str, tuple[str, ...]] = {
+    "r2": (), "pooled_r2": (), "close": (), "rank_correlation": (), "relative_error": ("median", "p95"),
+    "interval": ("coverage", "width"), "defined": ("auc",),
+}  # fmt: skip
+
+
+def in_short(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report as card.json keeps it: every count, summary, time and aim; of single metrics the values of what is
+    predicted with estimates. All else, intervals and single metrics of every other way, is in the card for people and
+    in ``josephson evaluate simulator --json``.
+    """
+    sets = {name: {key: _in_short(part) for key, part in found.items()} for name, found in report["sets"].items()}
+    for name, found in report["sets"].items():
+        sets[name]["estimated"]["metrics"] = [_values(row) for row in found["estimated"]["metrics"]]
+    return {**report, "sets": sets, "baselines": _in_short(report["baselines"])}
+
+
+def _in_short(part: Any) -> Any:
+    """A part of a report without the rows of single metrics."""
+    if not isinstance(part, Mapping):
+        return part
+    return {key: _in_short(value) for key, value in part.items() if not (key == "metrics" and isinstance(value, list))}
+
+
+def _values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `metric_scores` without intervals; parts of a figure are under ``interval_coverage`` and the like."""
+    told = {name: row[name] for name in _NAMES}
+    for name, parts in _FIGURES.items():
+        figure = row[name] or {}
+        found = {name: figure} if not parts else {f"{name}_{part}": figure.get(part) for part in parts}
+        told |= {key: each["value"] for key, each in found.items() if each}
+    return told
+
+
 def aims(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each aim with what was measured: ``{aim, measured, low, high, target, is_reached}``, for `tables.aims_table`.
 

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import InvalidRequest
 from app.neural_simulator.adaptation import Adaptation
 from app.neural_simulator.arrays import CIRCUIT, DEFINED, NOT_RUN, Rows
 from app.neural_simulator.artefact import NeuralSimulator, Predicted, has_estimates
@@ -34,17 +33,6 @@ LEVEL = 0.9
 _SLIM = ("testbench", "metric", "link", "rows", "r2")
 
 Item = TypeVar("Item")
-
-
-def split_of(simulator: NeuralSimulator) -> ModelSplit:
-    """Which rows the model has learnt from; raises InvalidRequest where it does not say."""
-    try:
-        return ModelSplit.from_json(simulator.training["split"])
-    except (KeyError, TypeError) as error:
-        raise InvalidRequest(
-            "the model does not say which rows it has learnt from, so none can be judged by; train it anew with "
-            "'josephson train simulator'"
-        ) from error
 
 
 class Sorter:

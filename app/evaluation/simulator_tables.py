@@ -17,16 +17,17 @@ SIMULATOR_INTERVALS = (
 def metrics_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line a metric of `metric_scores`."""
     head = (
-        "testbench", "metric", "rows", "groups", "R2", "pooled R2", "rank", "relative error: median", "95th percentile",
-        "coverage", "width", "has a value: AUC",
+        "testbench", "metric", "rows", "groups", "R2", "pooled R2", "close", "rank", "relative error: median",
+        "95th percentile", "coverage", "width", "has a value: AUC",
     )  # fmt: skip
     return table(
         head,
         [
             (
                 row["testbench"], _named(row), str(row["rows"]), str(row["groups"]), figure(row["r2"]),
-                figure(row["pooled_r2"]), figure(row["rank_correlation"]), _percent(row["relative_error"], "median"),
-                _percent(row["relative_error"], "p95"), _percent(row["interval"], "coverage"),
+                figure(row["pooled_r2"]), _figure_in_percent(row["close"]), figure(row["rank_correlation"]),
+                _percent(row["relative_error"], "median"), _percent(row["relative_error"], "p95"),
+                _percent(row["interval"], "coverage"),
                 figure(row["interval"] and row["interval"]["width"]), figure(row["defined"] and row["defined"]["auc"]),
             )
             for row in rows
@@ -51,7 +52,8 @@ def models_table(models: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
 def summaries_table(summaries: Mapping[str, Mapping[str, Any]], first: str = "") -> list[str]:
     """A line a model (or a number of rows) of `simulator_sets.scores`' summaries; `first` heads the names' column."""
     head = (
-        first, "metrics", "mean R2", "median R2", "worst R2", "of", "R2 of 0.95 or more", "rank",
+        first, "metrics", "mean R2", "median R2", "worst R2", "of", "R2 below 0.95", "pooled R2: mean", "median",
+        "close", "rank",
         "relative error: median", "95th percentile", "coverage", "width", "has a value: AUC",
     )  # fmt: skip
     return table(
@@ -59,7 +61,8 @@ def summaries_table(summaries: Mapping[str, Mapping[str, Any]], first: str = "")
         [
             (
                 name, str(found["metrics"]), _plain(found["mean_r2"]), _plain(found["median_r2"]),
-                _plain(found["worst_r2"]), found["worst"] or "-", _share(found["at_least_0_95"]),
+                _plain(found["worst_r2"]), found["worst"] or "-", str(found["below_0_95"]),
+                _plain(found["mean_pooled_r2"]), _plain(found["median_pooled_r2"]), _share(found["close"]),
                 _plain(found["rank_correlation"]), _share(found["relative_error"]),
                 _share(found["relative_error_p95"]), _share(found["coverage"]), _plain(found["width"]),
                 _plain(found["auc"]),
@@ -120,7 +123,10 @@ def figure(told: Mapping[str, Any] | None) -> str:
 
 def _percent(told: Mapping[str, Any] | None, name: str) -> str:
     """A figure of a part of a row, in percent."""
-    part = told and told[name]
+    return _figure_in_percent(told and told[name])
+
+
+def _figure_in_percent(part: Mapping[str, Any] | None) -> str:
     if not part:
         return "-"
     interval = "" if part["low"] is None else f" ({100 * part['low']:.3g} to {100 * part['high']:.3g})"

@@ -29,6 +29,9 @@ FACTS = ("id", "gm", "gds", "vgs", "vds", "vth")
 #: Why a metric has no value, as stores of simulations count it. DEFINED has one; NOT_RUN was not asked for.
 DEFINED, CIRCUIT, SIMULATOR, NOT_RUN = 0, 1, 2, 3
 
+#: A simulation answered with a value that no circuit can have (`plausible.is_implausible`), so it has none.
+IMPLAUSIBLE = 4
+
 #: What `Rows.elements` say about an element, in this order; 0 where it means nothing for the element's kind.
 ELEMENT_FEATURE_NAMES: tuple[str, ...] = (
     "log_width", "log_length", "log_aspect", "log_multiplier",
@@ -165,8 +168,9 @@ class RowInputs:
 class Rows(RowInputs):
     """Simulations: what a predictor sees of them, and what ngspice found. V variables.
 
-    `values` are in SI units, NaN where `causes` is not DEFINED; `facts` are NaN where there are none. `process` is each
-    row's process corner, `methods` how its sizes were drawn, `simulate_s` the processor time that its simulation took.
+    `values` are in SI units, NaN where `causes` is not DEFINED; a cause is one of `Estimates`, or IMPLAUSIBLE. `facts`
+    are NaN where there are none. `process` is each row's process corner, `methods` how its sizes were drawn,
+    `simulate_s` the processor time that its simulation took.
     """
 
     values: NDArray[np.float64]  # [n, M]

@@ -17,12 +17,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from app.errors import CorpusMissing, ModelDamaged
+from app.errors import CorpusMissing, InvalidRequest, ModelDamaged
 from app.inference.checkpoint import SIMULATOR, seal, verify
 from app.neural_simulator.arrays import (
+    CIRCUIT,
+    DEFINED,
     ELEMENT_FEATURES,
     ELEMENT_KINDS,
-    NOT_RUN,
     PINS,
     RowInputs,
     Structure,
@@ -41,6 +42,7 @@ from app.neural_simulator.inputs import (
 from app.neural_simulator.nearest import NearestRows
 from app.neural_simulator.novelty import Experience
 from app.neural_simulator.scales import Scales
+from app.neural_simulator.splits import ModelSplit
 from app.nn.simulator import (
     KNOWN,
     KNOWN_UNDEFINED,
@@ -51,6 +53,7 @@ from app.nn.simulator import (
     SimulatorNetwork,
     Told,
 )
+from app.testbenches._base import testbenches
 
 Floats = NDArray[np.float64]
 
@@ -92,7 +95,7 @@ class Predicted:
     spread: Floats  # [n, M], mean absolute deviation
     defined: Floats  # [n, M], probability of a value
     distance: Floats  # [n], above 1 is unlike what was learnt from
-    has_estimates: NDArray[np.bool_]  # [n], whether the table simulator's operating point went in
+    has_estimates: NDArray[np.bool_]  # [n], whether a solution of the table simulator's went in
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +120,17 @@ class NeuralSimulator:
     def testbenches(self) -> tuple[str, ...]:
         """Those that it can predict on."""
         return self.vocabulary.testbenches
+
+    @property
+    def split(self) -> ModelSplit:
+        """Which rows it has learnt from, and which set its intervals; raises InvalidRequest where it does not say."""
+        try:
+            return ModelSplit.from_json(self.training["split"])
+        except (KeyError, TypeError) as error:
+            raise InvalidRequest(
+                "the model does not say which rows it has learnt from, so none can be judged by; train it anew with "
+                "'josephson train simulator'"
+            ) from error
 
     def predict(self, rows: RowInputs, known: Known | None = None) -> Predicted:
         """What becomes of the rows.
@@ -303,8 +317,11 @@ def circuit_tensors(structure: Structure, vocabulary: Vocabulary) -> CircuitTens
 
 
 def has_estimates(rows: RowInputs) -> NDArray[np.bool_]:
-    """[n], whether the table simulator said anything of a row."""
-    return np.asarray((rows.estimate_causes != NOT_RUN).any(axis=1))
+    """[n], whether the table simulator solved the row's circuit: what follows from sizes alone does not count."""
+    of_sizes = [metric.name for metric in testbenches[rows.structure.testbench].metrics if not metric.runs]
+    takes_solving = ~np.isin(rows.structure.metrics, of_sizes)
+    is_told = (rows.estimate_causes == DEFINED) | (rows.estimate_causes == CIRCUIT)
+    return np.asarray((is_told & takes_solving).any(axis=1))
 
 
 def row_tensors(rows: RowInputs, scales: Scales, known: Known | None = None) -> RowTensors:

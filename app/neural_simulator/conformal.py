@@ -4,9 +4,15 @@ A predictor gives a mean and a spread. On calibration rows, which it has not lea
 spreads; an interval reaches as many spreads to either side as the level's share of them needed. That holds for rows
 drawn like the calibration rows, on average over a group; for a circuit or technology unlike all of them it does not.
 
+Rows of a circuit that was not learnt from share its fate: what is drawn there is circuits. So intervals for such
+circuits are those of known ones, wider by what circuits that were kept from training needed, each of them counting
+alike however many rows it has.
+
 Reference:
     [papadopoulos2002inductive] §3 for the split into training and calibration, [lei2018distribution] §2.2 Algorithm 2
-    and §5.2 for residuals counted in local spreads, [vovk2005algorithmic] ch. 4 for a quantile for each group.
+    and §5.2 for residuals counted in local spreads, [vovk2005algorithmic] ch. 4 for a quantile for each group,
+    [dunn2023hierarchical] for new circuits: pooled distributions, which hold a level the nearer the more circuits there
+    are, without a promise for a finite number of them.
 """
 
 from __future__ import annotations
@@ -82,6 +88,16 @@ class ConformalIntervals:
                 return self._reaches[group][self.levels.index(level)]
         return math.inf
 
+    def times(self, factors: Sequence[float]) -> ConformalIntervals:
+        """The same intervals, as many times as wide; a factor for each level."""
+        return ConformalIntervals(
+            self.levels,
+            {
+                group: [reach * factor for reach, factor in zip(found, factors, strict=True)]
+                for group, found in self._reaches.items()
+            },
+        )
+
     def intervals(
         self, testbench: str, technology: str, metrics: Sequence[str], mean: Floats, spread: Floats, level: float
     ) -> tuple[Floats, Floats]:
@@ -134,6 +150,41 @@ def calibrated(
         if len(residuals) >= least or (group == _EVERYTHING and len(residuals)):
             reaches[group] = [_reach(residuals, level) for level in levels]
     return ConformalIntervals(levels, reaches)
+
+
+def widened(known: ConformalIntervals, circuits: Iterable[Sequence[Residuals]]) -> ConformalIntervals:
+    """Intervals for circuits that were not learnt from, which are nowhere narrower than those of known ones.
+
+    Args:
+        known: What rows of circuits that were learnt from needed.
+        circuits: Of each circuit that was kept from training the residuals of its rows. Without any the intervals are
+            those of `known`.
+    """
+    kept = [parts for parts in circuits if any(np.isfinite(part.counted).any() for part in parts)]
+    if not kept:
+        return known
+    return known.times(
+        [max(1.0, _pooled([_shares(known, parts, level) for parts in kept], level)) for level in known.levels]
+    )
+
+
+def _shares(known: ConformalIntervals, parts: Sequence[Residuals], level: float) -> Floats:
+    """Residuals of one circuit as parts of the reaches of `known`."""
+    found = []
+    for part in parts:
+        reaches = [known.reach(part.testbench, part.technology, metric, level) for metric in part.metrics]
+        shares = part.counted / np.array(reaches)
+        found.append(shares[np.isfinite(shares)])
+    return np.concatenate(found)
+
+
+def _pooled(circuits: Sequence[Floats], level: float) -> float:
+    """The number that a share of `level` does not exceed, all circuits weighing alike."""
+    numbers = np.concatenate(circuits)
+    weights = np.concatenate([np.full(len(each), 1.0 / len(each)) for each in circuits])
+    order = np.argsort(numbers, kind="stable")
+    reached = np.cumsum(weights[order]) >= level * len(circuits) - 1e-9
+    return float(numbers[order][np.argmax(reached)])
 
 
 _EVERYTHING: Group = (None, None, None)

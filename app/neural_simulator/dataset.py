@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from app.analog.netlist import Netlist
 from app.analog.spice import parse_spice
 from app.errors import CorpusMissing, InvalidInput, InvalidRequest
-from app.neural_simulator.arrays import FACTS, Estimates, Rows, facts_at
+from app.neural_simulator.arrays import FACTS, IMPLAUSIBLE, Estimates, Rows, facts_at
 from app.neural_simulator.features import (
     Sizings,
     TechnologyProfile,
@@ -31,6 +31,7 @@ from app.neural_simulator.features import (
     element_features,
     wired_topology,
 )
+from app.neural_simulator.plausible import is_implausible
 from app.sizes.space import SizeVariable
 from app.testbenches._base import testbenches
 
@@ -69,7 +70,8 @@ class SimulationGroup:
     """Simulations of one topology on one testbench in one technology: n rows, M metrics, D MOS.
 
     `ports` are the circuit's by role, `following` the bias ports that move with the supply, `devices` the MOS that
-    `facts` and those of `estimates` are of. Arrays are as in `Rows`.
+    `facts` and those of `estimates` are of. Arrays are as in `Rows`, but that `values` are all that the simulator
+    answered with; `believed` are those that a circuit can have.
     """
 
     topology_id: str
@@ -105,6 +107,18 @@ class SimulationGroup:
             following=self.following,
         )
 
+    @cached_property
+    def is_believed(self) -> NDArray[np.bool_]:
+        """[n, M], False where the simulator answered with what no circuit can have."""
+        return ~is_implausible(
+            testbenches[self.testbench], self.ports, self.metrics, self.values, self.sizings.supply_v
+        )
+
+    @property
+    def believed(self) -> NDArray[np.float64]:
+        """[n, M], the values that a circuit can have, NaN elsewhere."""
+        return np.where(self.is_believed, self.values, np.nan)
+
     def check(self, profile: TechnologyProfile) -> None:
         """The rows have features and facts by this profile, else InvalidInput."""
         profile.places(self.sizings.process)
@@ -123,8 +137,8 @@ class SimulationGroup:
             estimates=self.estimates.values,
             estimate_causes=self.estimates.causes,
             estimated_facts=facts_at(structure.names, self.devices, self.estimates.facts),
-            values=self.values,
-            causes=self.causes,
+            values=self.believed,
+            causes=np.where(self.is_believed, self.causes, IMPLAUSIBLE).astype(np.int8),
             facts=facts_at(structure.names, self.devices, self.facts),
             sizes=self.sizings.sizes,
             methods=self.methods,
@@ -153,6 +167,18 @@ class PreparedSimulations:
         """The groups with their features, one after another."""
         for group in self.groups:
             yield group.rows(self.profiles[group.technology])
+
+    def implausible(self) -> dict[str, int]:
+        """How many values no circuit can have, by testbench; those without any are left out."""
+        found: dict[str, int] = {}
+        for group in self.groups:
+            if count := int((~group.is_believed).sum()):
+                found[group.testbench] = found.get(group.testbench, 0) + count
+        return found
+
+    def values(self) -> int:
+        """How many values the simulations answered with."""
+        return sum(int(np.isfinite(group.values).sum()) for group in self.groups)
 
     def save(self, path: Path) -> None:
         """One compressed file, estimates in single precision; whoever reads it sees the old one or the new one.

@@ -194,7 +194,7 @@ def _kept(group: SimulationGroup, rows: NDArray[np.intp]) -> _Kept:
         sizings.supply_v[rows],
         sizings.celsius[rows],
         sizings.process[rows],
-        group.values[rows],
+        group.believed[rows],
     )
 
 

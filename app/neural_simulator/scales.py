@@ -31,6 +31,11 @@ USUAL_SHARE = 0.5
 #: Targets this near to each other are the same value, in standard deviations within a topology.
 SAME = 0.01
 
+#: By unit, how far off a metric that is learnt as it is may be told and still be close, in that unit; a tenth of the
+#: value is close where it runs over decades.
+CLOSE: Mapping[str, float] = {"dB": 1.0, "dBm": 1.0, "deg": 3.0, "V": 0.01, "1": 0.01}
+CLOSE_SHARE = 0.1
+
 #: How far beyond the middle 99 % of the training rows values still count as different: decades, or a part of that
 #: range where the link is linear.
 _MARGIN_DECADES, _MARGIN_PART = 1.0, 0.5
@@ -184,6 +189,17 @@ class Scale:
         if self.usual is None:
             return np.zeros(np.shape(targets), np.bool_)
         return np.abs(targets) <= SAME
+
+    def is_close(self, told: Floats, values: Floats) -> NDArray[np.bool_]:
+        """True where what is told of a value is as good as right to a designer.
+
+        Of a level it is so within `CLOSE` of its unit; of what runs over decades within a tenth of the value, or within
+        the resolution where the value is smaller than ten of these.
+        """
+        errors = np.abs(told - values)
+        if self.link == "linear":
+            return np.asarray(errors <= CLOSE.get(self.unit, self.resolution))
+        return np.asarray(errors <= np.maximum(CLOSE_SHARE * np.abs(values), self.resolution))
 
     def as_json(self) -> dict[str, Any]:
         """Every field as JSON takes it: an infinite limit is None."""

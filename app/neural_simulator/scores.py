@@ -64,12 +64,14 @@ class Judged:
 def metric_scores(groups: Iterable[Judged], scales: Scales) -> list[Figure]:
     """One table row a testbench and metric, in the order they come in; metrics without a judged row are left out.
 
-    ``{testbench, metric, unit, link, rows, groups, r2, pooled_r2, rank_correlation, relative_error, absolute_error,
-    interval, defined, usual}``. A figure is ``{value, low, high}`` with its 95 % interval over groups (None of one
-    group), or None where it cannot be had:
+    ``{testbench, metric, unit, link, rows, groups, r2, pooled_r2, close, rank_correlation, relative_error,
+    absolute_error, interval, defined, usual}``. A figure is ``{value, low, high}`` with its 95 % interval over groups
+    (None of one group), or None where it cannot be had:
 
     r2: 1 - the sum of squared errors over the sum of squares around each group's own mean, in targets.
     pooled_r2: the same around one mean of all rows.
+    close: the share of rows told as `Scale.is_close` says, which means something also of a metric that sizing hardly
+        moves, whose R2 does not.
     rank_correlation: Spearman's in each group, averaged by rows [spearman1904proof].
     relative_error: ``{median, p95}`` of the error over the value, or over the scale's resolution where that is larger.
     absolute_error: ``{median, p95}`` in the metric's unit.
@@ -89,9 +91,11 @@ def metric_scores(groups: Iterable[Judged], scales: Scales) -> list[Figure]:
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """What a table of `metric_scores` comes to: ``{metrics, mean_r2, median_r2, worst_r2, worst, at_least_0_95,
-    rank_correlation, relative_error, relative_error_p95, coverage, width, auc}``.
+    below_0_95, mean_pooled_r2, median_pooled_r2, close, rank_correlation, relative_error, relative_error_p95, coverage,
+    width, auc}``.
 
-    Every metric of every testbench counts once; `worst` names the metric of the lowest R2, `relative_error` is the
+    Every metric of every testbench counts once; `below_0_95` are how many have a lower R2, of `at_least_0_95` the
+    share, `worst` names the metric of the lowest R2, `close` is the mean share of close rows, `relative_error` is the
     median over metrics of their medians, `relative_error_p95` that of their 95th percentiles; coverage and width of the
     intervals and the area of definedness are means. None where there is nothing to take it of.
     """  # fmt: skip
@@ -105,6 +109,10 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> Figure:
         "worst_r2": None if worst is None else worst["r2"]["value"],
         "worst": None if worst is None else f"{worst['testbench']} {worst['metric']}",
         "at_least_0_95": _rounded((r2 >= 0.95).mean()) if scored else None,
+        "below_0_95": int((r2 < 0.95).sum()),
+        "mean_pooled_r2": _mean(row["pooled_r2"] for row in rows),
+        "median_pooled_r2": _middle(row["pooled_r2"] for row in rows),
+        "close": _mean(row["close"] for row in rows),
         "rank_correlation": _mean(row["rank_correlation"] for row in rows),
         "relative_error": _middle(row["relative_error"]["median"] for row in rows if row["relative_error"]),
         "relative_error_p95": _middle(row["relative_error"]["p95"] for row in rows if row["relative_error"]),
@@ -148,7 +156,9 @@ def _row(scale: Scale, testbench: str, columns: Sequence[_Column]) -> Figure | N
     if not judged and defined is None:
         return None
     counts = np.array([len(column.targets) for column in judged], float)
-    errors = [np.abs(scale.value(column.mean) - column.values) for column in judged]
+    told = [scale.value(column.mean) for column in judged]
+    errors = [np.abs(each - column.values) for each, column in zip(told, judged, strict=True)]
+    close = [float(scale.is_close(each, column.values).sum()) for each, column in zip(told, judged, strict=True)]
     relative = [
         error / np.maximum(np.abs(column.values), scale.resolution)
         for error, column in zip(errors, judged, strict=True)
@@ -156,7 +166,7 @@ def _row(scale: Scale, testbench: str, columns: Sequence[_Column]) -> Figure | N
     return {
         "testbench": testbench, "metric": scale.metric, "unit": scale.unit, "link": scale.link,
         "rows": int(counts.sum()), "groups": len(judged),
-        "r2": _r2(judged), "pooled_r2": _pooled_r2(judged),
+        "r2": _r2(judged), "pooled_r2": _pooled_r2(judged), "close": _ratio(close, counts),
         "rank_correlation": _ratio([_spearman(column) * len(column.targets) for column in judged], counts),
         "relative_error": _error_quantiles(relative), "absolute_error": _error_quantiles(errors),
         "interval": _interval(judged, counts), "defined": defined, "usual": _usual(scale, judged),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from app.errors import InvalidRequest, UnknownName
 from app.neural_simulator.arrays import Rows
 from app.neural_simulator.artefact import Neighbourhood, NeuralSimulator, has_estimates
-from app.neural_simulator.conformal import ConformalIntervals, Residuals, calibrated
+from app.neural_simulator.conformal import ConformalIntervals, Residuals, calibrated, widened
 from app.neural_simulator.dataset import PreparedSimulations, SimulationGroup
 from app.neural_simulator.inputs import Vocabulary
 from app.neural_simulator.nearest import NearestRows
@@ -136,6 +136,23 @@ def train_simulator(
     return NeuralSimulator.load(run.output)
 
 
+def recalibrated(simulator: NeuralSimulator, prepared: PreparedSimulations) -> NeuralSimulator:
+    """The same simulator with intervals set anew, by the rows of its own split that set them.
+
+    Args:
+        simulator: A trained one.
+        prepared: The simulations that it was trained on.
+
+    Raises:
+        InvalidRequest: these are other simulations, or the model does not say how they were split.
+    """
+    if [dict(run) for run in prepared.runs] != list(simulator.training.get("simulations", [])):
+        raise InvalidRequest("the model was trained on other simulations than these; give the file that it learnt from")
+    sides = sides_of(prepared, simulator.split)
+    rows = {**simulator.training["rows"], "with_estimates": sum(_estimated(prepared))}
+    return replace(simulator, intervals=_intervals(simulator, sides), training={**simulator.training, "rows": rows})
+
+
 def _about(
     run: SimulatorRun, prepared: PreparedSimulations, split: ModelSplit, sides: Sides, result: TrainingResult[Any]
 ) -> Mapping[str, Any]:
@@ -148,6 +165,7 @@ def _about(
             "calibration": sum(map(len, sides.calibration)), "calibration_of_new_circuits": sum(map(len, sides.new)),
             "all": len(prepared), "with_estimates": sum(_estimated(prepared)),
         },
+        "implausible": sum(prepared.implausible().values()),
     }  # fmt: skip
 
 
@@ -159,30 +177,35 @@ def _estimated(prepared: PreparedSimulations) -> Iterator[int]:
 def _calibrated(simulator: NeuralSimulator, learnt: Sequence[Rows], sides: Sides) -> NeuralSimulator:
     """The simulator with its intervals and neighbourhoods, from rows that it has not learnt from."""
     started_s = time.process_time()
-    intervals = {
-        (is_estimated, is_known): _intervals(simulator, rows if is_estimated else [each.plain() for each in rows])
-        for is_known, rows in ((True, sides.calibration), (False, sides.new or sides.calibration))
-        for is_estimated in (True, False)
-    }
     simulator = replace(
-        simulator, intervals=intervals, neighbourhoods=_neighbourhoods(simulator, learnt, sides.calibration)
+        simulator,
+        intervals=_intervals(simulator, sides),
+        neighbourhoods=_neighbourhoods(simulator, learnt, sides.calibration),
     )
     log.info("intervals set in %.0f CPU seconds", time.process_time() - started_s)
     return simulator
 
 
-def _intervals(simulator: NeuralSimulator, calibration: Sequence[Rows]) -> ConformalIntervals:
-    parts = []
-    for rows in calibration:
-        structure = rows.structure
-        predicted = simulator.predict(rows)
-        targets = simulator.scales.targets(structure, rows.values)
-        parts.append(
-            Residuals.of(
-                structure.testbench, rows.technology, structure.metrics, targets, predicted.mean, predicted.spread
-            )
-        )
-    return calibrated(parts)
+def _intervals(simulator: NeuralSimulator, sides: Sides) -> dict[tuple[bool, bool], ConformalIntervals]:
+    """As `NeuralSimulator.intervals`, from the rows that set them."""
+    found: dict[tuple[bool, bool], ConformalIntervals] = {}
+    for is_estimated in (True, False):
+        known = calibrated(_residuals(simulator, rows, is_estimated) for rows in sides.calibration)
+        circuits: dict[str, list[Residuals]] = {}
+        for rows in sides.new:
+            circuits.setdefault(rows.structure.topology_id, []).append(_residuals(simulator, rows, is_estimated))
+        found |= {(is_estimated, True): known, (is_estimated, False): widened(known, circuits.values())}
+    return found
+
+
+def _residuals(simulator: NeuralSimulator, rows: Rows, is_estimated: bool) -> Residuals:
+    """Of the rows that have estimates, or of all of them as if none had."""
+    shown = rows.take(has_estimates(rows)) if is_estimated else rows.plain()
+    structure, predicted = shown.structure, simulator.predict(shown)
+    targets = simulator.scales.targets(structure, shown.values)
+    return Residuals.of(
+        structure.testbench, shown.technology, structure.metrics, targets, predicted.mean, predicted.spread
+    )
 
 
 def _neighbourhoods(

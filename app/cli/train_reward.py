@@ -162,7 +162,7 @@ def _reward(recipe: RewardRecipe, model: Checkpoint, corpus: Prepared, settings:
             yield LadderReward(recipe, scorer)
     else:
         assert isinstance(recipe, OracleRecipe), "there is no other recipe"
-        yield OracleReward(recipe, corpus.side(is_held_out=False))
+        yield OracleReward(recipe, list(corpus.side(is_held_out=False)))
 
 
 def _recipe(words: RewardWords, wanted: Wanted) -> RewardRecipe:

@@ -39,6 +39,7 @@ from app.quantum.corpus import CorpusProgram
 from app.quantum.oracles import Oracle, OracleVerdict
 from app.quantum.program import Operation, QuantumProgram
 from app.quantum.qasm import write_qasm2
+from app.quantum.qiskit_circuits import load_qiskit
 from app.quantum.qiskit_random import random_program
 from app.quantum.skeleton import ngram_labels, skeleton_hash
 from app.requests import QuantumGenerateRequest
@@ -101,6 +102,9 @@ def plan_of(count: int = 6, seeds: tuple[int, ...] = (1, 2), judged: str = "ghz"
 
 class InThisProcess:
     """Qiskit without a worker; a text with `poison` in it takes too long, one with `slow` in it does when it runs."""
+
+    def __init__(self) -> None:
+        load_qiskit()
 
     def submit(self, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()

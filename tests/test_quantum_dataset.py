@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import CorpusMissing
 from app.quantum.built_corpus import built_corpus
-from app.quantum.corpus import MOST_ALIKE, REASONS, Dropped, build_corpus, read_rows
+from app.quantum.corpus import MOST_ALIKE, REASONS, CorpusProgram, Dropped, Sieve, build_family, read_rows
 from app.quantum.dataset import read_dataset
 from app.quantum.dataset_report import Spread
 from app.quantum.qasmbench import family_of, read_qasmbench
@@ -111,7 +111,8 @@ def test_a_corpus_of_nothing_to_learn_from_is_told(tmp_path: Path) -> None:
 
 
 def test_a_dynamic_program_is_written_so_that_it_reads_again(tmp_path: Path) -> None:
-    (program,) = build_corpus(families=["teleportation_dynamic"], sizes=[2], limit=1)
+    program = next(build_family("teleportation_dynamic", Sieve()))
+    assert isinstance(program, CorpusProgram)
     (tmp_path / "circuits.jsonl").write_text(json.dumps(program.as_row()))
     (again,) = read_rows(tmp_path).programs
     assert again.program.is_dynamic
@@ -131,8 +132,9 @@ def test_what_is_built_is_kept_and_read_the_next_time(tmp_path: Path) -> None:
     assert [file.stat().st_mtime_ns for file in files] == times
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1]
-    built = list(build_corpus(families=["bell", "hadamard_test"]))
-    assert [(each.id, each.skeleton) for each in first.programs] == [(each.id, each.skeleton) for each in built]
+    built = [entry for family in ("bell", "hadamard_test") for entry in build_family(family, Sieve())]
+    assert [each.id for each in first.programs] == [each.id for each in built if isinstance(each, CorpusProgram)]
+    assert list(first.dropped) == [each for each in built if isinstance(each, Dropped)]
     assert {dropped.reason for dropped in first.dropped} <= set(REASONS)
     assert not list(tmp_path.rglob("*.tmp"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -141,3 +143,19 @@ def test_other_control_and_open_parameters_have_no_program(
     with pytest.raises(NotExpressible) as caught:
         program_of(circuit)
     assert str(caught.value) == sentence
+
+
+def test_threads_that_come_and_go_make_circuits_once_qiskit_was_loaded() -> None:
+    code = """
+from threading import Thread
+from app.quantum.qiskit_circuits import load_qiskit
+from app.quantum.qiskit_random import random_program
+
+load_qiskit()
+for seed in range(8):
+    thread = Thread(target=random_program, args=(3, 9, seed))
+    thread.start()
+    thread.join()
+    random_program(3, 9, seed)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0

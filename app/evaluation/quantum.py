@@ -30,6 +30,7 @@ from app.evaluation.quantum_plan import GIVEN, Item, Length, QuantumPlan, Side
 from app.evaluation.quantum_report import members_of, quantum_report
 from app.quantum.program import QuantumProgram
 from app.quantum.qasm import parse_qasm2
+from app.quantum.qiskit_circuits import load_qiskit
 from app.requests import QuantumGenerateRequest
 from app.statistics import quantile
 from app.workshop import Row, Workshop
@@ -80,6 +81,7 @@ async def evaluate_quantum(
         InvalidRequest: `work` has notes of another evaluation.
         PackageMissing: A classifier's package is not installed.
     """
+    load_qiskit()  # here, for the threads below come and go
     sampler = _Sampler(workshop, model, temperature)
     identity = {
         "version of the program": __version__, "model": sampler.model, "weights": weights_of(workshop, sampler.model),

@@ -40,7 +40,7 @@ def built_corpus(
     folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Reading:
-    """Every program that `build_corpus` builds, from the cache where it is there; the rest is built and kept.
+    """Every program that the builders make, from the cache where it is there; the rest is built and kept.
 
     Args:
         families: Names of `known_families`; all when absent.

@@ -6,12 +6,12 @@ import gzip
 import json
 import random
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from app.errors import CorpusMissing, InvalidRequest, JosephsonError, UnknownName
+from app.errors import CorpusMissing, JosephsonError
 from app.quantum.families._base import Builder, Kind, builder_groups
 from app.quantum.program import QuantumProgram, compacted
 from app.quantum.qasm import read_qasm, write_qasm2, write_qasm3
@@ -61,7 +61,7 @@ class CorpusProgram:
     regenerable: bool
 
     def as_row(self) -> dict[str, Any]:
-        """The program as `read_jsonl` reads it: OpenQASM 2, or 3 where a gate depends on a classical bit."""
+        """The program as `read_rows` reads it: OpenQASM 2, or 3 where a gate depends on a classical bit."""
         write = write_qasm3 if self.program.is_dynamic else write_qasm2
         return {
             "id": self.id, "family": self.family, "kind": self.kind, "source": self.source,
@@ -111,22 +111,15 @@ class Sieve:
         return None
 
 
-def read_jsonl(path: Path) -> tuple[CorpusProgram, ...]:
-    """Every program of a JSON Lines file (plain or gzip), or of the folder that holds one, but reserved families.
+def read_rows(path: Path) -> Reading:
+    """What a JSON Lines file (plain or gzip) holds, or the folder that has one; reserved families are left out.
 
     Each line has `id`, `family`, `kind`, `source`, `regenerable` and `qasm` (OpenQASM 2 or 3); other keys are not used.
-    Idle qubits and unused classical bits are left out.
+    A line that has `dropped` instead of a program tells of one that was left out when the file was written. Idle qubits
+    and unused classical bits are left out.
 
     Raises:
         CorpusMissing: The file is not there or a line of it is not such an object; the message says which.
-    """
-    return read_rows(path).programs
-
-
-def read_rows(path: Path) -> Reading:
-    """What `read_jsonl` reads, with the programs that were left out.
-
-    A line that has `dropped` instead of a program tells of one that was left out when the file was written.
     """
     file = _find(path)
     opener = gzip.open if file.suffix == ".gz" else open
@@ -178,51 +171,19 @@ def _read_line(file: Path, number: int, line: str) -> CorpusProgram | Dropped:
 
 
 def known_families() -> tuple[str, ...]:
-    """Every family that `build_corpus` builds, sorted. Cheap: nothing is built and Qiskit is not imported."""
-    return tuple(sorted({builder.family for group in builder_groups.values() for builder in group}))
+    """Every family that a builder makes, sorted. Cheap: nothing is built and Qiskit is not imported."""
+    return tuple(sorted({builder.family for builder in _builders()}))
 
 
-def build_corpus(
-    *,
-    families: Iterable[str] | None = None,
-    sizes: Container[int] | None = None,
-    draws: int = 1,
-    limit: int | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[CorpusProgram]:
-    """Programs made by the builders of `families` (default: all), one family after the other.
+def build_family(family: str, sieve: Sieve, *, seed: int = 0) -> Iterator[CorpusProgram | Dropped]:
+    """What became of each program that the family's builders were asked for.
 
-    The same arguments and package versions give the same programs. What a `Sieve` finds a fault with is left out:
-    programs that are too short, too long or too wide, repeated ones, and those beyond `MOST_ALIKE` of one skeleton.
-
-    Args:
-        families: Names of `known_families`.
-        sizes: Builder sizes (about qubit counts) to use; each builder's own when absent.
-        draws: Multiplies how often each builder is asked at each size.
-        limit: Most programs of one family; which ones is then drawn at random.
-        seed: Source of all randomness.
-        progress: Called with the number of programs tried and the number to try.
+    The same arguments and package versions give the same programs. What the sieve finds a fault with is left out.
 
     Raises:
-        InvalidRequest: A family is reserved for evaluation.
-        UnknownName: A family that no builder makes.
         PackageMissing: A benchmark circuit is due and mqt.bench is not installed.
     """
-    return _build(_chosen_families(families), sizes, draws, limit, seed, progress)
-
-
-def build_family(
-    family: str, sieve: Sieve, *, sizes: Container[int] | None = None, draws: int = 1, seed: int = 0,
-    order: random.Random | None = None,
-) -> Iterator[CorpusProgram | Dropped]:  # fmt: skip
-    """What became of each program that the family's builders were asked for, as `build_corpus` asks; in random order
-    where there is an `order`.
-    """
-    tasks = _tasks(family, sizes, draws)
-    if order is not None:
-        order.shuffle(tasks)
-    for builder, size, draw in tasks:
+    for builder, size, draw in _tasks(family):
         identity = f"{builder.source}-{builder.family}-{builder.name}-n{size}-{draw}"
         program = compacted(builder.build(size, random.Random(f"{seed} {identity}")))
         skeleton = skeleton_hash(program)
@@ -233,60 +194,20 @@ def build_family(
             yield Dropped(identity, builder.family, fault)
 
 
-def count_tasks(family: str, *, sizes: Container[int] | None = None, draws: int = 1) -> int:
+def count_tasks(family: str) -> int:
     """How many programs `build_family` asks for."""
-    return len(_tasks(family, sizes, draws))
+    return len(_tasks(family))
 
 
-def _tasks(family: str, sizes: Container[int] | None, draws: int) -> list[tuple[Builder, int, int]]:
+def _tasks(family: str) -> list[tuple[Builder, int, int]]:
     return [
         (builder, size, draw)
-        for group in builder_groups.values()
-        for builder in group
+        for builder in _builders()
         if builder.family == family
         for size in builder.sizes
-        if sizes is None or size in sizes
-        for draw in range(builder.draws * draws)
+        for draw in range(builder.draws)
     ]
 
 
-def _chosen_families(families: Iterable[str] | None) -> tuple[str, ...]:
-    known = known_families()
-    if families is None:
-        return known
-    chosen = tuple(dict.fromkeys(families))
-    for family in chosen:
-        if family in RESERVED_FAMILIES:
-            raise InvalidRequest(f"the family {family!r} is reserved for evaluation and is never built; leave it out")
-        if family not in known:
-            raise UnknownName("quantum family", family, known)
-    return chosen
-
-
-def _build(
-    families: tuple[str, ...],
-    sizes: Container[int] | None,
-    draws: int,
-    limit: int | None,
-    seed: int,
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[CorpusProgram]:
-    counts = {family: count_tasks(family, sizes=sizes, draws=draws) for family in families}
-    total, done = sum(counts.values()), 0
-    sieve = Sieve()
-    for family, count in counts.items():
-        order = None if limit is None else random.Random(f"{seed} {family}")
-        kept = 0
-        for tried, entry in enumerate(
-            build_family(family, sieve, sizes=sizes, draws=draws, seed=seed, order=order), done + 1
-        ):
-            if progress is not None:
-                progress(tried, total)
-            if isinstance(entry, CorpusProgram):
-                kept += 1
-                yield entry
-                if kept == limit:
-                    break
-        done += count
-    if progress is not None:
-        progress(total, total)
+def _builders() -> Iterator[Builder]:
+    return (builder for group in builder_groups.values() for builder in group)

@@ -44,7 +44,7 @@ def read_dataset(
     """The corpus at `source`, or the one that is built from packages, and QASMBench's circuits, as one data set.
 
     Args:
-        source: What `read_jsonl` reads; what `built_corpus` builds when None.
+        source: What `read_rows` reads; what `built_corpus` builds when None.
         qasmbench: A clone of QASMBench; none when None.
         seed: Of the programs that are built.
         folder: Of the cache of built programs; in the user's data folder when None.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -9,6 +10,15 @@ from typing import Any
 from app.errors import NotExpressible
 from app.quantum.gates import GATES
 from app.quantum.program import STATEMENTS, Operation, QuantumProgram, barrier, compacted
+
+
+def load_qiskit() -> None:
+    """Qiskit is loaded, so that any thread may use it. To be called by a thread that lives as long as the process.
+
+    The memory that Qiskit's allocator begins with belongs to the thread that loads it. Once that thread has ended, the
+    next that makes a circuit crashes the process.
+    """
+    importlib.import_module("qiskit")
 
 
 def program_of(circuit: Any) -> QuantumProgram:

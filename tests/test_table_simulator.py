@@ -194,6 +194,15 @@ def test_a_design_without_an_operating_point_is_told_apart() -> None:
     np.testing.assert_allclose((level**2 + level + offset)[[0, 2]], 0.0, atol=1e-6)
 
 
+def test_junctions_of_one_model_have_areas_and_voltages_of_their_own() -> None:
+    together = solved(system_of("i1 0 a 1u\nq1 0 0 a generic180_pnp area=1\ni2 0 b 1u\nq2 0 0 b generic180_pnp area=8"))
+    difference = float((together.voltage("a") - together.voltage("b"))[0])
+    assert difference == pytest.approx(float(np.log(8.0)) * thermal_voltage(27.0), rel=0.02)
+    for name, area in (("a", 1), ("b", 8)):
+        alone = solved(system_of(f"i1 0 {name} 1u\nq1 0 0 {name} generic180_pnp area={area}"))
+        np.testing.assert_allclose(alone.voltage(name), together.voltage(name), rtol=1e-9)
+
+
 def test_a_current_source_without_a_path_drives_its_net_hardly_beyond_the_supply() -> None:
     points = solved(system_of("v_vdd vdd 0 DC 1.8\ni1 vdd g DC 10u\nm1 vdd g 0 0 generic180_nmos W=1u L=1u"))
     assert points.converged.all()

@@ -140,15 +140,13 @@ class MosLookup:
         base = (((rows * lengths + lower) * of_bulk + bulk) * of_drain + drain) * of_gate + gate
         next_length = step * (of_bulk * of_drain * of_gate)
         flat = fine.reshape(-1)
-        corners = []
-        for offset in (0, 1, of_gate, of_gate + 1):
-            for further in (0, of_drain * of_gate):
-                first = flat.take(base + (offset + further))
-                second = flat.take(base + next_length + (offset + further))
-                corners.append(first + share * (second - first))
+        offsets = np.array([0, of_drain * of_gate], dtype=np.int32)[:, None] + np.array([0, 1, of_gate, of_gate + 1])
+        place = base + offsets.T.reshape(-1, *(1,) * base.ndim).astype(np.int32)
+        first = flat.take(place)
+        corners = first + share * (flat.take(place + next_length) - first)
         # Of each pair the first is at the lower source-bulk voltage; pairs run over the gate first, then the drain.
-        low = [corners[index] + along_bulk * (corners[index + 1] - corners[index]) for index in (0, 2, 4, 6)]
-        rise = [corners[index + 1] - corners[index] for index in (0, 2, 4, 6)]
+        rise = corners[1::2] - corners[::2]
+        low = corners[::2] + along_bulk * rise
         at_low, slope_low = low[0] + along_gate * (low[1] - low[0]), low[1] - low[0]
         at_high, slope_high = low[2] + along_gate * (low[3] - low[2]), low[3] - low[2]
         level = at_low + along_drain * (at_high - at_low)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ class Expression:
     text: str
     tree: ast.expr
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[str, ...]:
         """Nodes whose voltages it reads."""
         calls = [each for each in ast.walk(self.tree) if isinstance(each, ast.Call)]
@@ -124,6 +125,7 @@ def _name_of(call: ast.Call) -> str:
     return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
+@lru_cache(maxsize=1024)
 def _read_node(call: ast.Call) -> str:
     return ast.unparse(call.args[0])
 

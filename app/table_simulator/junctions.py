@@ -36,6 +36,13 @@ class Flows:
     slopes: list[list[Array]]
     capacitances: list[list[Array]]
 
+    def of(self, number: int) -> Flows:
+        """Those of one device."""
+        slopes, capacitances = (
+            [[entry[number] for entry in row] for row in matrix] for matrix in (self.slopes, self.capacitances)
+        )
+        return Flows([current[number] for current in self.currents], slopes, capacitances)
+
 
 def flows(kind: str, model: Mapping[str, float], celsius: float, area: Array | float, voltages: list[Array]) -> Flows:
     """Of an ``npn`` or ``pnp`` at (collector, base, emitter) or a ``diode`` at (anode, cathode).

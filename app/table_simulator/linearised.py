@@ -64,12 +64,13 @@ def sloped(system: System, element: Element, unknowns: Array, *, is_search: bool
 
 
 def junction_flows(system: System, unknowns: Array) -> Iterator[tuple[list[int], Flows]]:
-    """The unknowns at every bipolar transistor's or diode's terminals, and what flows there."""
-    for element in system.network.junctions:
-        nodes = [system.network.index[node] for node in element.nodes]
-        area = system.areas[element.name]
-        voltages = [unknowns[node] for node in nodes]
-        yield nodes, flows(element.kind, element.model, system.celsius, area, voltages)
+    """The unknowns at every bipolar transistor's or diode's terminals, and what flows there; like ones together."""
+    for alike in system.network.junctions_alike:
+        first, nodes = alike[0], np.array([[system.network.index[node] for node in each.nodes] for each in alike])
+        areas = np.stack([np.broadcast_to(system.areas[each.name], (system.count,)) for each in alike])
+        found = flows(first.kind, first.model, system.celsius, areas, [unknowns[rows] for rows in nodes.T])
+        for number, places in enumerate(nodes.tolist()):
+            yield places, found.of(number)
 
 
 def beyond_reach(system: System, unknowns: Array) -> dict[int, tuple[Array, Array]]:

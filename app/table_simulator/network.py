@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from app.errors import InvalidRequest
 from app.table_simulator.cards import DeckCards, Element
@@ -90,6 +91,14 @@ class Network:
         return tuple(each for each in self.cards.elements if each.letter in "qd")
 
     @cached_property
+    def junctions_alike(self) -> tuple[tuple[Element, ...], ...]:
+        """The same, those of one kind and model together."""
+        found: dict[tuple[object, ...], list[Element]] = {}
+        for each in self.junctions:
+            found.setdefault((each.kind, *sorted(each.model.items())), []).append(each)
+        return tuple(map(tuple, found.values()))
+
+    @cached_property
     def reached(self) -> tuple[int, ...]:
         """Nodes at drains, gates and sources that no source holds."""
         held = {each.node for each in self.held}
@@ -134,6 +143,10 @@ class Network:
             count=count,
             parameters=parameters,
             linear=builder.linear,
+            shared=sparse_of(
+                {place: value for place, value in builder.linear.items() if not isinstance(value, np.ndarray)},
+                (len(self.names) + 1, len(self.names) + 1),
+            ),
             reactive=builder.reactive,
             sources=builder.sources,
             levels={each.name: each.value.value(parameters) for each in builder.with_level},
@@ -152,6 +165,7 @@ class Network:
 class System:
     """The equations of a batch of designs: ``linear x + reactive dx/dt + i(x) = sources``.
 
+    `shared` holds the entries of `linear` that all designs have in common, with a row and a column for the ground.
     `sources` says by source which rows its level goes into, with which sign; `levels` and `amplitudes` are by source,
     `areas` by bipolar transistor or diode.
     """
@@ -160,6 +174,7 @@ class System:
     count: int
     parameters: Mapping[str, Number]
     linear: Mapping[Place, Number]
+    shared: csr_array
     reactive: Mapping[Place, Number]
     sources: Mapping[str, tuple[tuple[int, float], ...]]
     levels: Mapping[str, Number]
@@ -267,6 +282,12 @@ class _Builder:
     def _add(matrix: dict[Place, Number], row: int, column: int, value: Number) -> None:
         if row >= 0 and column >= 0:
             matrix[row, column] = matrix.get((row, column), 0.0) + value
+
+
+def sparse_of(entries: Mapping[Place, float], shape: tuple[int, int]) -> csr_array:
+    """The matrix with these entries. BLAS would wait for threads over products as small as a circuit's."""
+    rows, columns = [row for row, _ in entries], [column for _, column in entries]
+    return csr_array((np.array(list(entries.values()), dtype=np.float64), (rows, columns)), shape=shape)
 
 
 def _touched(element: Element) -> Iterable[str]:

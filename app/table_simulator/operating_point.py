@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from app.table_simulator.elimination import Elimination, Place
 from app.table_simulator.expressions import Number
@@ -29,17 +30,17 @@ from app.table_simulator.linearised import (
     typical_number,
     typical_system,
 )
-from app.table_simulator.network import Network, System
+from app.table_simulator.network import Network, System, sparse_of
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: A node that a step moves less than this is where it belongs.
-_CLOSE_V = 1e-6
+CLOSE_V = 1e-6
 
 #: The farthest that a step takes a node, and how many steps there are: at first, and where that was too bold.
-_FARTHEST_V, _STEPS = 0.3, 25
-_CAREFUL_V, _CAREFUL_STEPS = 0.1, 80
+FARTHEST_V, _STEPS = 0.3, 25
+CAREFUL_V, _CAREFUL_STEPS = 0.1, 80
 
 #: Ways of searching: in bold or in small steps from where it starts, with fading leaks, in small steps from elsewhere.
 Way = Literal["quick", "careful", "leaking", "elsewhere"]
@@ -54,9 +55,9 @@ _NEAR_V, _TRIES, _QUICK = 1e-3, 12, 5
 #: Conductance that holds a node where a circuit is let go from.
 _HOLDING_S = 10.0
 
-#: Of what follows a circuit through time: the first step and the shortest that is tried, the most moves, and a typical
-#: step's inverse.
-_FIRST_STEP_S, _SHORTEST_S, _MOST_MOVES, _TYPICAL_PER_S = 1e-11, 1e-16, 500, 1e8
+#: Of what follows a circuit through time: the first step and the shortest that is tried, the most moves, moves with the
+#: same capacitances, and a typical step's inverse.
+_FIRST_STEP_S, _SHORTEST_S, _MOST_MOVES, _SAME_CHARGES, _TYPICAL_PER_S = 1e-11, 1e-16, 500, 4, 1e8
 
 #: Ways from where it has come to rest.
 _SETTLED: tuple[Way, ...] = ("quick", "careful", "leaking")
@@ -148,7 +149,7 @@ class OperatingPointSolver:
         if self._order is None:
             self._order = Elimination.plan(typical_system(system, self._fixed), system.linear)
         first = np.nan_to_num(start)
-        self._hold(system, first)
+        self.hold(system, first)
         found = first.copy()
         left = np.arange(system.count)
         for number, way in enumerate(ways):
@@ -156,18 +157,18 @@ class OperatingPointSolver:
             if way == "leaking":
                 is_solved = self._leak(those, part)
             elif way == "quick":
-                is_solved = self._newton(those, part, _FARTHEST_V, _STEPS)
+                is_solved = self._newton(those, part, FARTHEST_V, _STEPS)
             else:
                 if way == "elsewhere":
                     self._scatter(part, number)
-                is_solved = self._newton(those, part, _CAREFUL_V, _CAREFUL_STEPS)
+                is_solved = self._newton(those, part, CAREFUL_V, _CAREFUL_STEPS)
             found[:, left] = part
             left = left[~is_solved]
             if not left.size:
                 break
         converged = np.all(np.isfinite(found), axis=0)
         converged[left] = False
-        self._add_branch_currents(system, found)
+        self.add_branch_currents(system, found)
         return OperatingPoints(self.network, found, converged)
 
     def settle(self, system: System, start: Array, initial: Mapping[int, Number], window_s: float) -> OperatingPoints:
@@ -179,13 +180,13 @@ class OperatingPointSolver:
         if self._order is None:
             self._order = Elimination.plan(typical_system(system, self._fixed), system.linear)
         found = np.nan_to_num(start)
-        self._hold(system, found)
+        self.hold(system, found)
         held = found.copy()
         for node, level in initial.items():
             held[node] = level
         leak = _Leak({(node, node): _HOLDING_S for node in initial if node not in self._fixed}, held)
         for _ in range(_CAREFUL_STEPS):
-            if (self._move(system, found, _CAREFUL_V, leak) < _NEAR_V).all():
+            if (self.move(system, found, CAREFUL_V, leak) < _NEAR_V).all():
                 break
         self._follow(system, found, window_s)
         return self.solve(system, found, _SETTLED)
@@ -199,27 +200,29 @@ class OperatingPointSolver:
         active, part, safe, now = np.arange(system.count), system, found.copy(), found.copy()
         passed, step, tries = np.zeros(system.count), np.full(system.count, _FIRST_STEP_S), np.zeros(system.count)
         charges = self._capacitances(part, safe)
-        for _ in range(_MOST_MOVES):
+        for number in range(1, _MOST_MOVES + 1):
             leak = _Leak({place: value / step for place, value in charges.items()}, safe)
-            moved = self._move(part, now, _FARTHEST_V, leak, order=self._moving_order)
+            moved = self.move(part, now, FARTHEST_V, leak, order=self._moving_order)
             tries += 1
             gone = np.abs(now - safe)[self._free_nodes].max(axis=0, initial=0.0)
-            settled = (moved < _NEAR_V) & (gone < _FARTHEST_V)
-            failed = ~settled & ((tries >= _TRIES) | (gone >= _FARTHEST_V))
+            settled = (moved < _NEAR_V) & (gone < FARTHEST_V)
+            failed = ~settled & ((tries >= _TRIES) | (gone >= FARTHEST_V))
             passed = np.where(settled, passed + step, passed)
             now[:, failed] = safe[:, failed]
             safe[:, settled] = now[:, settled]
-            step = np.where(failed, step / 8, np.where(settled & (gone < _CAREFUL_V), step * 2, step))
+            step = np.where(failed, step / 8, np.where(settled & (gone < CAREFUL_V), step * 2, step))
             tries[settled | failed] = 0
             ended = (passed >= window_s) | (step < _SHORTEST_S)
-            if np.count_nonzero(ended) > len(active) // 4:
+            are_fewer = np.count_nonzero(ended) > len(active) // 4
+            if are_fewer:
                 found[:, active] = safe
                 keep = np.flatnonzero(~ended)
                 active, part, safe, now = active[keep], part.take(keep), safe[:, keep], now[:, keep]
                 passed, step, tries = passed[keep], step[keep], tries[keep]
             if not active.size:
                 break
-            charges = self._capacitances(part, safe)
+            if are_fewer or number % _SAME_CHARGES == 0:
+                charges = self._capacitances(part, safe)
         found[:, active] = safe
 
     def _capacitances(self, system: System, unknowns: Array) -> dict[Place, Number]:
@@ -242,7 +245,7 @@ class OperatingPointSolver:
         converged = np.zeros(system.count, dtype=np.bool_)
         active, part, unknowns = np.arange(system.count), system, found.copy()
         for _ in range(steps):
-            still = self._move(part, unknowns, reach_v) < _CLOSE_V
+            still = self.move(part, unknowns, reach_v) < CLOSE_V
             converged[active[still]] = True
             if still.all():
                 break
@@ -263,11 +266,11 @@ class OperatingPointSolver:
         safe, safe_leak, tries = found.copy(), leak * _PACE, np.zeros(count, dtype=np.int64)
         ended, lost = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
         for _ in range(_LEAK_STEPS):
-            moved = self._move(
-                system, found, _FARTHEST_V, _Leak({(row, row): leak for row in self._free_nodes}, anchor), ~ended
+            moved = self.move(
+                system, found, FARTHEST_V, _Leak({(row, row): leak for row in self._free_nodes}, anchor), ~ended
             )
             tries += 1
-            settled = ~ended & (moved < np.where(leak > 0, _NEAR_V, _CLOSE_V))
+            settled = ~ended & (moved < np.where(leak > 0, _NEAR_V, CLOSE_V))
             ended |= settled & (leak == 0.0)
             stuck = ~ended & ~settled & (tries >= _TRIES)
             lost |= stuck & (pace < _SLOWEST)
@@ -283,11 +286,11 @@ class OperatingPointSolver:
             tries[settled | stuck] = 0
         return ended & ~lost
 
-    def _move(
+    def move(
         self,
         system: System,
         unknowns: Array,
-        reach_v: float,
+        reach_v: float | Array,
         leak: _Leak | None = None,
         where: Mask | None = None,
         order: Elimination | None = None,
@@ -301,29 +304,31 @@ class OperatingPointSolver:
         rest, entries = self._linearised(system, unknowns)
         if leak is not None:
             for (row, column), conductance in leak.conductance.items():
-                rest[row] = rest[row] + conductance * (unknowns[column] - leak.anchor[column])
+                rest[row] += conductance * (unknowns[column] - leak.anchor[column])
                 entries[row, column] = entries.get((row, column), 0.0) + conductance
         side = {row: -rest[row] for row in self._free}
         with np.errstate(all="ignore"):
             step = (order or self._order).solve(entries, [side])[0]
-        farthest = np.zeros(system.count)
-        for row in self._free:
-            change = np.broadcast_to(np.asarray(step[row], dtype=np.float64), farthest.shape)
-            if row < self.network.node_count:
-                np.fmax(farthest, np.where(np.isfinite(change), np.abs(change), np.inf), out=farthest)
-                change = np.clip(change, -reach_v, reach_v)
-            change = np.nan_to_num(change, nan=0.0, posinf=0.0, neginf=0.0)
-            unknowns[row] += change if where is None else np.where(where, change, 0.0)
-        return farthest
+        change = np.empty((len(self._free), system.count))
+        for place, row in enumerate(self._free):
+            change[place] = step[row]
+        nodes = change[: len(self._free_nodes)]
+        nodes[~np.isfinite(nodes)] = np.inf
+        farthest = np.abs(nodes).max(axis=0, initial=0.0)
+        np.copyto(nodes, np.clip(nodes, -reach_v, reach_v), where=nodes != np.inf)
+        change[~np.isfinite(change)] = 0.0
+        unknowns[self._free] += change if where is None else np.where(where, change, 0.0)
+        return np.asarray(farthest)
 
-    def _linearised(self, system: System, unknowns: Array) -> tuple[dict[int, Number], dict[Place, Number]]:
-        """What is left over in every equation, and its slopes among the free unknowns."""
-        rest: dict[int, Number] = defaultdict(float)
+    def _linearised(self, system: System, unknowns: Array) -> tuple[Array, dict[Place, Number]]:
+        """What is left over in every equation (and a row for the ground), and its slopes among the free unknowns."""
+        rest = np.asarray(system.shared @ unknowns)
         for row, level in system.side(system.levels).items():
-            rest[row] = -level
+            rest[row] -= level
         entries: dict[Place, Number] = {}
         for (row, column), value in system.linear.items():
-            rest[row] = rest[row] + value * unknowns[column]
+            if isinstance(value, np.ndarray):
+                rest[row] += value * unknowns[column]
             if row not in self._fixed and column not in self._fixed:
                 entries[row, column] = value
         self._add_transistors(system, unknowns, rest, entries)
@@ -331,66 +336,68 @@ class OperatingPointSolver:
         for nodes, found in junction_flows(system, unknowns):
             for first, row in enumerate(nodes):
                 if row >= 0:
-                    rest[row] = rest[row] + found.currents[first]
+                    rest[row] += found.currents[first]
                 for second, column in enumerate(nodes):
                     if row >= 0 and column >= 0 and row not in self._fixed and column not in self._fixed:
                         entries[row, column] = entries.get((row, column), 0.0) + found.slopes[first][second]
         for row, (current, slope) in beyond_reach(system, unknowns).items():
-            rest[row] = rest[row] + current
+            rest[row] += current
             if row not in self._fixed:
                 entries[row, row] = entries[row, row] + slope
         return rest, entries
 
-    def _add_transistors(
-        self, system: System, unknowns: Array, rest: dict[int, Number], entries: dict[Place, Number]
-    ) -> None:
+    def _add_transistors(self, system: System, unknowns: Array, rest: Array, entries: dict[Place, Number]) -> None:
         if system.mos is None:
             return
         found = system.mos.currents(*terminal_voltages(system, unknowns))
-        source = -(found.drain + found.bulk)
-        for number, (drain, _, low, bulk) in enumerate(self.network.terminals.tolist()):
-            for row, current in ((drain, found.drain), (low, source), (bulk, found.bulk)):
-                if row >= 0:
-                    rest[row] = rest[row] + current[number]
-        for place, parts in self._stamps.items():
-            value = entries.get(place, 0.0)
-            for sign, is_bulk, terminal, number in parts:
-                slope = (found.bulk_slopes if is_bulk else found.drain_slopes)[terminal][number]
-                value = value + slope if sign > 0 else value - slope
-            entries[place] = value
+        rest += self._channels @ np.concatenate([found.drain, found.bulk])
+        places, stamps = self._stamps
+        slopes = stamps @ np.concatenate([*found.drain_slopes, *found.bulk_slopes])
+        for place, slope in zip(places, slopes, strict=True):
+            entries[place] = entries.get(place, 0.0) + slope
 
-    def _add_behavioural(
-        self, system: System, unknowns: Array, rest: dict[int, Number], entries: dict[Place, Number]
-    ) -> None:
+    def _add_behavioural(self, system: System, unknowns: Array, rest: Array, entries: dict[Place, Number]) -> None:
         for element in self.network.behavioural:
             found = sloped(system, element, unknowns, is_search=element.letter == "bv")
             for row, sign in rows_of(self.network, element):
-                rest[row] = rest[row] + sign * found.value
+                rest[row] += sign * found.value
                 for node, slope in found.slopes.items():
                     column = self.network.index[node]
                     if column >= 0 and row not in self._fixed and column not in self._fixed:
                         entries[row, column] = entries.get((row, column), 0.0) + sign * slope
 
     @cached_property
-    def _stamps(self) -> Mapping[Place, list[tuple[float, bool, int, int]]]:
-        """Place -> (sign, whether of the bulk's current, terminal, transistor) of the slopes that it sums."""
-        found: dict[Place, list[tuple[float, bool, int, int]]] = defaultdict(list)
+    def _channels(self) -> csr_array:
+        """Unknown (and ground) x transistors' currents: those into the drains, then those into the bulks."""
+        count = len(self.network.terminals)
+        parts: dict[Place, float] = defaultdict(float)
+        for number, (drain, _, low, bulk) in enumerate(self.network.terminals.tolist()):
+            for row, sign, column in ((drain, 1, 0), (low, -1, 0), (bulk, 1, count), (low, -1, count)):
+                parts[row % (len(self.network.names) + 1), number + column] += sign
+        return sparse_of(parts, (len(self.network.names) + 1, 2 * count))
+
+    @cached_property
+    def _stamps(self) -> tuple[list[Place], csr_array]:
+        """Places among the free unknowns, and place x transistors' slopes, in the order of `Currents`."""
+        count = len(self.network.terminals)
+        rows_at: dict[Place, int] = {}
+        parts: dict[Place, float] = defaultdict(float)
         for number, nodes in enumerate(self.network.terminals.tolist()):
             drain, _, low, bulk = nodes
-            rows = ((drain, 1.0, False), (low, -1.0, False), (bulk, 1.0, True), (low, -1.0, True))
             for terminal, column in enumerate(nodes):
-                for row, sign, is_bulk in rows:
+                for row, sign, is_bulk in ((drain, 1, 0), (low, -1, 0), (bulk, 1, 1), (low, -1, 1)):
                     is_there = row >= 0 and column >= 0 and row not in self._fixed and column not in self._fixed
                     if is_there and not (is_bulk and terminal == 1):
-                        found[row, column].append((sign, is_bulk, terminal, number))
-        return found
+                        place = rows_at.setdefault((row, column), len(rows_at))
+                        parts[place, (4 * is_bulk + terminal) * count + number] += sign
+        return list(rows_at), sparse_of(parts, (len(rows_at), 8 * count))
 
-    def _hold(self, system: System, unknowns: Array) -> None:
+    def hold(self, system: System, unknowns: Array) -> None:
         """Nodes that sources hold are where these hold them."""
         for each in self.network.held:
             unknowns[each.node] = unknowns[each.below] + each.sign * system.levels[each.source]
 
-    def _add_branch_currents(self, system: System, unknowns: Array) -> None:
+    def add_branch_currents(self, system: System, unknowns: Array) -> None:
         """The currents of the sources that hold nodes are what these nodes lack."""
         for each in self.network.held:
             unknowns[self.network.branch(each.source)] = 0.0
@@ -399,7 +406,7 @@ class OperatingPointSolver:
             current = -each.sign * rest[each.node]
             unknowns[self.network.branch(each.source)] = current
             if each.below >= 0:
-                rest[each.below] = rest[each.below] - each.sign * current
+                rest[each.below] -= each.sign * current
 
 
 def _conduct(entries: dict[Place, Number], first: int, second: int, conductance: float) -> None:

@@ -18,8 +18,9 @@ from app.table_simulator.linearised import SmallSignals, small_signals
 from app.table_simulator.mos_noise import MosNoise
 from app.table_simulator.network import Network, System
 from app.table_simulator.noise import noise_sources, noise_spectra
-from app.table_simulator.operating_point import WAYS, OperatingPoints, OperatingPointSolver, Way
+from app.table_simulator.operating_point import OperatingPoints, OperatingPointSolver
 from app.table_simulator.response import ResponseSolver
+from app.table_simulator.sweeps import swept_points
 from app.testbenches._base import Run, Setup, Waveforms
 from app.testbenches._kick import KICKED
 from app.testbenches._simulator import Bench
@@ -27,9 +28,6 @@ from app.units import parse_spice_number
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-#: Ways to a point of a sweep: it is near to the one before, or the circuit jumps and little is worth much.
-_NEARBY: tuple[Way, ...] = ("quick", "careful", "leaking")
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +165,13 @@ class _Batch:
             self._known[state.direct] = SolvedPoint(system, self.solver.solve(system, self.start))
         return self._known[state.direct]
 
+    def _nearest(self, state: _State) -> Array:
+        """Where a search with these levels starts: at operating points that are known, else where any does."""
+        known = self._known.get(state.direct)
+        if known is None:
+            return self.start
+        return np.where(known.points.converged, known.points.unknowns, self.start)
+
     def settled(self, state: _State, initial: Mapping[int, Number], window_s: float) -> OperatingPoints:
         """Where the circuits settle that are let go from `initial` levels."""
         return self.solver.settle(self.system.altered(state.levels, {}), self.start, initial, window_s)
@@ -209,25 +214,19 @@ class _Batch:
         return {name: value for name, value in every.items() if isinstance(value, np.ndarray) or value != 0.0}
 
     def swept(self, run: Run, state: _State, parameters: Mapping[str, Number]) -> Curves:
-        """The curves of a sweep: every point is looked for from where the two before it lead."""
+        """The curves of a sweep."""
         source, levels = swept_levels(run.command.format(**_braced(parameters)), parameters, self.system.count)
-        found = np.full((levels.shape[1], *self.start.shape), np.nan)
-        active = np.arange(self.system.count)
-        for point in range(levels.shape[1]):
-            start = self.start[:, active] if point == 0 else found[point - 1][:, active]
-            if point > 1:
-                start = 2 * start - found[point - 2][:, active]
-            system = self.system.altered({**state.levels, source: levels[:, point]}, {})
-            system = system if len(active) == system.count else system.take(active)
-            points = self.solver.solve(system, start, WAYS if point == 0 else _NEARBY)
-            active, solved = active[points.converged], points.unknowns[:, points.converged]
-            found[point][:, active] = solved
-        is_there = np.zeros(self.system.count, dtype=np.bool_)
-        is_there[active] = True
-        vectors = {}
-        for vector in run.vectors:
-            first, second = _rows(self.network, vector)
-            vectors[vector] = (found[:, first] - found[:, second]).T
+        system, points = self.system.altered(state.levels, {}), levels.shape[1]
+        found = swept_points(self.solver, system, self._nearest(state), source, levels)
+        is_there = np.asarray(np.isfinite(found[:-1]).all(axis=(0, 1)))
+        wanted = {vector: _rows(self.network, vector) for vector in run.vectors}
+        if any(row >= self.network.node_count for pair in wanted.values() for row in pair):
+            designs = np.flatnonzero(is_there)
+            whole = system.take(np.tile(designs, points)).altered({source: levels[designs].T.ravel()}, {})
+            flat = found[:, :, designs].reshape(len(found), -1)
+            self.solver.add_branch_currents(whole, flat)
+            found[:, :, designs] = flat.reshape(len(found), points, -1)
+        vectors = {vector: (found[first] - found[second]).T for vector, (first, second) in wanted.items()}
         return Curves(levels, vectors, is_there)
 
 

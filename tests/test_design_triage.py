@@ -88,13 +88,33 @@ def test_the_first_look_costs_little_and_more_is_asked_only_where_the_score_is_n
 
 def test_the_points_to_simulate_are_the_best_ones_apart_from_each_other_and_in_the_cube():
     model = Bowl(aside(0.1))
-    points = promise_of(PROBLEM, model, seed=1).points
+    points = promise_of(PROBLEM, model, seed=1).points[: PROBLEM.batch]
     scores = model.forecast(points).margins.min(axis=1)
     assert len(points) == PROBLEM.batch
     assert (np.diff(scores) <= 0).all()
     assert ((points >= 0) & (points <= 1)).all()
     apart = [np.sqrt(np.mean((a - b) ** 2)) for place, a in enumerate(points) for b in points[:place]]
     assert min(apart) > 0.02
+
+
+def test_the_start_is_simulated_once_behind_the_best_whatever_the_model_thinks_of_it():
+    far = promise_of(PROBLEM, Bowl(np.full(len(PROBLEM.start), 0.95), height=0.5), seed=1).points
+    assert len(far) == PROBLEM.batch + 1
+    assert (far == PROBLEM.start).all(axis=1).tolist() == [False] * PROBLEM.batch + [True]
+    here = promise_of(PROBLEM, Bowl(PROBLEM.start), seed=1).points
+    assert (here == PROBLEM.start).all(axis=1).tolist() == [True] + [False] * (PROBLEM.batch - 1)
+
+
+def test_a_circuit_that_works_at_one_corner_alone_is_judged_by_its_worst():
+    whole = amplifier_setup("gain_db>60", "ugf_hz>10e6", corners="pvt").problem
+    search = OfflineSearch(PROBLEM, Bowl(aside(0.1)), seed=1)
+    search.refine()
+    hopeful, corners = search.promise, Bowl(aside(-0.1), height=-1.0)
+    search.judge(whole, corners)
+    judged = search.promise
+    assert hopeful.score > 0 > judged.score
+    assert judged.margins.max() < 0
+    assert judged.evaluations == hopeful.evaluations + corners.evaluations * len(whole.benches)
 
 
 @dataclass

@@ -245,10 +245,13 @@ class DesignRun:
         return None
 
     def _refined(self, entry: _Entry) -> FellOut | None:
-        """The whole offline search, at the entry's turn."""
+        """The whole offline search, at the entry's turn; its best points are judged at every corner."""
         if entry.search is None:
             return None
         entry.search.refine()
+        problem = entry.legal_setup.problem
+        if len(problem.benches) > 1 and (model := self.tools.model_of(problem)) is not None:
+            entry.search.judge(problem, model)
         entry.promise = entry.search.promise
         return self._doubted(entry, HOPELESS, "the neural simulator, asked for longer at its turn,")
 

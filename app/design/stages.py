@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-#: What a candidate has reached, each including those before it.
+#: What a candidate has reached, each including those before it. ``promising`` is what the neural simulator's first look
+#: lets pass, whatever its whole search says later.
 Reached = Literal["proposed", "legal", "conducting", "promising", "sized", "passing"]
 REACHED: tuple[Reached, ...] = get_args(Reached)
 

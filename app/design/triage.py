@@ -20,6 +20,9 @@ _ELITE, _LEAST_WIDTH = 8, 0.03
 #: Points that are to be simulated lie at least this far apart, in root mean squares.
 _APART = 0.02
 
+#: The best points of a search that are judged at every corner.
+_JUDGED = 8
+
 #: Standard deviations of the model's spread that a margin is doubted by, and a score beyond which none is sought.
 _DOUBT, _AMPLE = 0.5, 1.0
 
@@ -38,11 +41,12 @@ class Forecaster(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Promise:
-    """What the offline model expects at the search corner, in nepers and their like.
+    """What the offline model expects at the search corner, or at the worst one where corners were judged; in nepers and
+    their like.
 
     `score` is minus the sum of what limits are missed by, or the least margin where none is missed. `margins` [L] are
     those of the best point, doubted. `points` [n, V] of the unit cube are the best ones, as many as are simulated
-    together. `evaluations` counts points.
+    together, and behind them the problem's start. `evaluations` counts points, at each corner.
     """
 
     score: float
@@ -72,7 +76,9 @@ class OfflineSearch:
         space = problem.space
         drawn = (draw(space, space.start, "guided", seed, number) for number in range(1, _LOOK))
         self._points = np.array([problem.start, *map(problem.point, drawn)])
-        self._margins = self._doubted(self._points)
+        self._margins = self._doubted(self._model, self._points)
+        self._judged: tuple[Floats, Floats] | None = None
+        self._evaluations = len(self._points)
 
     def refine(self) -> None:
         """The search has gone on until its score is ample, or for all of its rounds."""
@@ -85,19 +91,30 @@ class OfflineSearch:
             normal = self._rng.standard_normal((_POINTS, len(width)))
             points = np.clip(best.mean(axis=0) + width * normal, 0.0, 1.0)
             self._points = np.concatenate([self._points, points])
-            self._margins = np.concatenate([self._margins, self._doubted(points)])
+            self._margins = np.concatenate([self._margins, self._doubted(self._model, points)])
+            self._evaluations += len(points)
+
+    def judge(self, problem: SizingProblem, model: Forecaster) -> None:
+        """The promise is that of the best points so far at the worst of the corners, which the model forecasts."""
+        points = self._points[np.argsort(-_scores(self._margins), kind="stable")[:_JUDGED]]
+        self._judged = points, self._doubted(model, points)
+        self._evaluations += len(points) * len(problem.benches)
 
     @property
     def promise(self) -> Promise:
-        """What was found so far."""
-        scores = _scores(self._margins)
+        """What was found so far; what the model thinks little of may be its mistake, so the start is always tried."""
+        points, margins = self._judged or (self._points, self._margins)
+        scores = _scores(margins)
         order = np.argsort(-scores, kind="stable")
-        points = _apart(self._points[order], self._problem.batch)
-        return Promise(float(scores[order[0]]), self._margins[order[0]], points, len(self._points))
+        tried, start = _apart(points[order], self._problem.batch), self._problem.start
+        if not (tried == start).all(axis=1).any():
+            tried = np.concatenate([tried, start[None]])
+        return Promise(float(scores[order[0]]), margins[order[0]], tried, self._evaluations)
 
-    def _doubted(self, points: Floats) -> Floats:
+    @staticmethod
+    def _doubted(model: Forecaster, points: Floats) -> Floats:
         """Margins [n, L] less what is doubted of them."""
-        told = self._model.forecast(points)
+        told = model.forecast(points)
         return np.asarray(told.margins - _DOUBT * told.spread)
 
 

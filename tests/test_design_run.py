@@ -13,7 +13,7 @@ import pytest
 
 from app.design.candidates import Candidate
 from app.design.report import funnel_of
-from app.design.run import DesignRun, DesignTools
+from app.design.run import DesignRun, DesignTools, least_simulations
 from app.design.stages import FellOut
 from app.sizing._base import Floats, Forecast, Trial, sizing_methods
 from app.sizing.problem import SizingProblem
@@ -166,5 +166,34 @@ def test_a_candidate_that_the_whole_search_gives_up_was_promising_and_says_when_
     fallen = {index: row["reached"] for index, row in rows.items() if row["stage"] == "not_promising"}
     assert fallen == {1: "promising", 2: "conducting", 4: "promising", 5: "conducting"}
     first, later = rows[2]["why"], rows[4]["why"]
-    assert first == f"the neural simulator expects even its best sizing to miss {IMPOSSIBLE}"
-    assert later == first.replace("simulator", "simulator, asked for longer at its turn,")
+    assert first.startswith(f"the neural simulator expects even its best sizing to miss {IMPOSSIBLE}, and ")
+    assert later.startswith(first.split(",")[0].replace("simulator", "simulator, asked for longer at its turn,"))
+
+
+class Mistaken(Doubting):
+    """Where the models expect a circuit to be fine it is not, and the other way round."""
+
+    def legal(self, candidate: Candidate, /) -> SizingSetup | FellOut:
+        return amplifier_setup(IMPOSSIBLE if candidate.index < 3 else self.bound)
+
+
+def test_what_the_model_gives_up_is_simulated_a_little_where_too_few_others_pass():
+    bench = Mistaken("gain_db>50", (FINE, FINE, FINE, AT_ONCE, LATER, AT_ONCE))
+    rows = bench.rows(minutes=9.0, enough=2)
+    assert bench.sized_order == [0, 1, 2, 4, 3], "those that are doubted come last, the least doubted first"
+    assert [rows[index]["status"] for index in range(6)] == ["invalid"] * 3 + ["ok", "ok", "invalid"]
+    assert [rows[index]["reached"] for index in (3, 4, 5)] == ["passing", "passing", "conducting"]
+    assert (rows[5]["stage"], rows[5]["simulations"]) == ("not_promising", 0)
+    assert "did not show otherwise" not in rows[5]["why"]
+    assert [budget.simulations for budget in bench.budgets[3:]] == [least_simulations(1)] * 2
+    assert bench.budgets[0].simulations > least_simulations(1)
+
+
+def test_a_doubted_candidate_that_simulation_does_not_save_says_both():
+    bench = Doubting(IMPOSSIBLE, (FINE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE))
+    rows = bench.rows(minutes=9.0, enough=1)
+    for index in range(1, 6):
+        row = rows[index]
+        assert (row["stage"], row["reached"]) == ("not_promising", "conducting")
+        assert f"and {row['simulations']} simulations did not show otherwise: {IMPOSSIBLE}" in row["why"]
+        assert 0 < row["simulations"] <= least_simulations(1)

@@ -89,7 +89,11 @@ class DesignTools:
 
 @dataclass(eq=False)
 class _Entry:
-    """A candidate on its way; where `is_certain` it is sized whatever the model expects. `reached` only ever grows."""
+    """A candidate on its way; where `is_certain` it is sized whatever the model expects. `reached` only ever grows.
+
+    `doubt` is why the model gives it up. Models err about circuits unlike those that they learnt from, so where too few
+    others pass, the few sizings that it thinks best, and the start, are simulated all the same.
+    """
 
     candidate: Candidate
     reached: Reached = "proposed"
@@ -98,6 +102,7 @@ class _Entry:
     promise: Promise | None = None
     operating_points: int = 0
     is_certain: bool = False
+    doubt: FellOut | None = None
 
     @property
     def index(self) -> int:
@@ -267,20 +272,21 @@ class DesignRun:
         return FellOut("not_promising", f"{who} expects even its best sizing to miss {', '.join(missed)}")
 
     def _promising(self, entries: Iterable[_Entry]) -> list[_Entry]:
-        """The entries that may be worth sizing, in their turn; as many as are to pass are in any case.
+        """The entries in their turn, those that are doubted last; as many as are to pass are not doubted in any case.
 
         Archetypes and generated circuits take turns, each the most promising first.
         """
-        promising = []
+        promising, doubted = [], []
         for place, entry in enumerate(sorted(entries, key=lambda entry: (-entry.score, entry.index))):
             entry.is_certain = place < self.request.enough
-            if (fallen := self._doubted(entry, LOST)) is not None:
-                self._fall(entry, fallen)
+            entry.doubt = self._doubted(entry, LOST)
+            if entry.doubt is not None:
+                doubted.append(entry)
             else:
                 entry.reached = "promising"
                 promising.append(entry)
                 self._tell(entry)
-        return _in_turns(promising)
+        return [*_in_turns(promising), *doubted]
 
     # --- sizing -----------------------------------------------------------------------------------------------------
 
@@ -303,10 +309,15 @@ class DesignRun:
                     entry, _ = running.pop(future)
                     outcome = future.result()
                     self._check()
-                    self._conclude(entry, outcome)
+                    if isinstance(outcome, FellOut):
+                        entry.doubt = outcome
+                        behind = (n for n, other in enumerate(waiting) if other.doubt and other.score < entry.score)
+                        waiting.insert(next(behind, len(waiting)), entry)
+                    else:
+                        self._conclude(entry, outcome)
         reason = self.ended_by or f"the budget of {self.request.budget.simulations} simulations was spent"
         for entry in waiting:
-            self._fall(entry, FellOut("not_tried", f"{reason} before its turn"))
+            self._fall(entry, entry.doubt or FellOut("not_tried", f"{reason} before its turn"))
 
     def _share(self, entry: _Entry, given: int) -> int:
         """Simulations that the entry may use while so many are given to others; 0 where it is not to be begun now."""
@@ -314,14 +325,15 @@ class DesignRun:
             return 0
         least = least_simulations(len(entry.legal_setup.corners))
         left = self.request.budget.simulations - self.simulations - given
-        fair = self.request.budget.simulations // (_TRIES * self.request.enough)
+        fair = 0 if entry.doubt else self.request.budget.simulations // (_TRIES * self.request.enough)
         return min(left, max(least, fair)) if left >= least else 0
 
     def _sized(self, entry: _Entry, share: int) -> _Sized | FellOut | JosephsonError:
         whole_s = 60 * self.request.budget.minutes
         fair_s = max(_LEAST_S, whole_s * self.tools.at_once / (_TRIES * self.request.enough))
         try:
-            return self._refined(entry) or self.tools.size(
+            doubt = self._refined(entry) if entry.doubt is None else None
+            return doubt or self.tools.size(
                 entry.legal_setup,
                 index=entry.index,
                 points=None if entry.promise is None else entry.promise.points,
@@ -334,18 +346,24 @@ class DesignRun:
         except JosephsonError as error:
             return error
 
-    def _conclude(self, entry: _Entry, outcome: _Sized | FellOut | JosephsonError) -> None:
+    def _conclude(self, entry: _Entry, outcome: _Sized | JosephsonError) -> None:
         """The row of an entry whose turn it was, and what it means for those that wait."""
-        if isinstance(outcome, (FellOut, JosephsonError)):
+        if isinstance(outcome, JosephsonError):
             self._settle(entry, outcome)
             return
         result, fields = outcome
         self.simulations += result.simulations
-        entry.reached = "sized"
+        if entry.doubt is None:
+            entry.reached = "sized"
         told = {name: value for name, value in fields.items() if value is not None or name != "netlist"}
         if fields["status"] == "ok":
             self.passing += 1
             entry.reached = "passing"
+        elif entry.doubt is not None:
+            words = (
+                f"{entry.doubt.why}, and {result.simulations} simulations did not show otherwise: {fields['binding']}"
+            )
+            told |= {"stage": "not_promising", "why": words}
         else:
             early = "; its sizing was ended when enough others passed" if result.status == "stopped" else ""
             told |= {"stage": "not_met", "why": f"{fields['binding']}{early}"}

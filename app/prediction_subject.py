@@ -19,6 +19,7 @@ from app.neural_simulator.arrays import (
     CIRCUIT,
     DEFINED,
     FACTS,
+    IMPLAUSIBLE,
     NOT_RUN,
     SIMULATOR,
     Estimates,
@@ -39,6 +40,7 @@ from app.neural_simulator.features import (
 from app.neural_simulator.inputs import Known
 from app.neural_simulator.nearest import NearestRows
 from app.neural_simulator.novelty import Experience
+from app.neural_simulator.plausible import is_implausible
 from app.neural_simulator.scales import Scale, Scales
 from app.requests import KnownMetrics
 from app.technologies._gmid import GmIdProvider
@@ -198,7 +200,7 @@ class PredictionSubject:
         )
 
     def learnable(self, inputs: RowInputs, vectors: Floats, simulated: Sequence[SimulationRow]) -> Rows:
-        """Inputs [n], and what ngspice found of their vectors [n, V]."""
+        """Inputs [n], and what ngspice found of their vectors [n, V], but for values that no circuit can have."""
         shape = (len(simulated), len(self.metrics))
         values, causes = np.full(shape, np.nan), np.full(shape, NOT_RUN, dtype=np.int8)
         facts = np.full((len(simulated), len(self.devices), len(FACTS)), np.nan, dtype=np.float32)
@@ -211,15 +213,17 @@ class PredictionSubject:
             for column, device in enumerate(self.devices):
                 told = row.get("operating_point", {}).get(device, {})
                 facts[place, column] = [told.get(name, np.nan) for name in FACTS]
-        count = len(simulated)
+        count, bench = len(simulated), self.bench
+        supply_v = np.full(count, bench.corner.supply_v)
+        is_wrong = is_implausible(bench.testbench, bench.wiring.port_of, self.metrics, values, supply_v)
         return Rows(
             **vars(inputs),
-            values=values,
-            causes=causes,
+            values=np.where(is_wrong, np.nan, values),
+            causes=np.where(is_wrong, IMPLAUSIBLE, causes).astype(np.int8),
             facts=facts_at(self.wired.structure.names, self.devices, facts),
             sizes=vectors,
             methods=np.full(count, ""),
-            process=np.full(count, self.bench.corner.process),
+            process=np.full(count, bench.corner.process),
             simulate_s=np.array([row.get("timings", {}).get("simulate_s", np.nan) for row in simulated], np.float32),
         )
 

@@ -12,7 +12,7 @@ import pytest
 
 from app.circuit_model import MOST_ROWS, CircuitModel, Lesson
 from app.errors import CorpusMissing, EngineClosed, LimitExceeded, NotLearnt
-from app.neural_simulator.arrays import Estimates, RowInputs
+from app.neural_simulator.arrays import IMPLAUSIBLE, Estimates, RowInputs
 from app.neural_simulator.artefact import Predicted
 from app.neural_simulator.inputs import Known
 from app.predictions import Predictions, load_trained, predictions_of
@@ -212,6 +212,16 @@ def test_a_row_that_the_network_has_no_number_for_is_not_learnt_from(bench: Benc
     assert np.isnan(told.value[0]).all()
     assert np.isfinite(told.value[1:]).all()
     made.close()
+
+
+def test_values_that_no_circuit_can_have_are_not_learnt(made: Predictions, bench: Bench):
+    model, vectors = made.circuit_model(bench), drawn(bench, 12)
+    lesson = model.lesson([row_of(bench, vector, {"gain_db": 480.0, "area_m2": 1e-10}) for vector in vectors])
+    assert lesson is not None
+    gain, area = (model.metrics.index(name) for name in ("gain_db", "area_m2"))
+    assert np.isnan(lesson.rows.values[:, gain]).all()
+    assert (lesson.rows.causes[:, gain] == IMPLAUSIBLE).all()
+    np.testing.assert_allclose(lesson.rows.values[:, area], 1e-10)
 
 
 def test_metrics_that_rows_do_not_have_stay_as_they_are(made: Predictions, bench: Bench):

@@ -42,8 +42,8 @@ HoldOut = Annotated[
 #: The value of `--recipe` where none is named, which stands for the recipe of training from scratch.
 UNNAMED = "cpu"
 
-#: What `--reward` may be -> the kind of circuits, and that of its recipes.
-REWARDS = {"ladder": ("analog", "analog-reward"), "oracles": ("quantum", "quantum-reward")}
+#: What `--reward` may be -> the kind of circuits.
+REWARDS = {"ladder": "analog", "oracles": "quantum"}
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class RewardWords:
             return False
         if self.reward not in REWARDS:
             raise UnknownName("reward", self.reward, REWARDS)
-        if REWARDS[self.reward][0] != kind:
-            raise InvalidRequest(f"--reward {self.reward} is for {REWARDS[self.reward][0]} circuits, not for {kind}")
+        if REWARDS[self.reward] != kind:
+            raise InvalidRequest(f"--reward {self.reward} is for {REWARDS[self.reward]} circuits, not for {kind}")
         if self.hold_out is not None and self.reward != "ladder":
             raise InvalidRequest("--hold-out goes with --reward ladder, which has testbenches; leave it out")
         if self.model is None:
@@ -96,7 +96,6 @@ def learn(words: RewardWords, wanted: Wanted, as_json: bool) -> int:
     from app.training.watching import LINE_EVERY_S, StopSignals
 
     assert words.model is not None, "the words were checked"
-    assert words.reward is not None, "the words were checked"
     if wanted.device not in ("cpu", "cuda"):
         raise InvalidRequest(f"--device: {wanted.device!r} is neither cpu nor cuda")
     if wanted.prepared and wanted.source:
@@ -168,8 +167,7 @@ def _reward(recipe: RewardRecipe, model: Checkpoint, corpus: Prepared, settings:
 def _recipe(words: RewardWords, wanted: Wanted) -> RewardRecipe:
     from app.reward.recipe import LadderRecipe, checked, read_reward_recipe
 
-    assert words.reward is not None, "the words were checked"
-    recipe = read_reward_recipe(REWARDS[words.reward][1], None if wanted.recipe == UNNAMED else wanted.recipe)
+    recipe = read_reward_recipe(f"{wanted.kind}-reward", None if wanted.recipe == UNNAMED else wanted.recipe)
     if isinstance(recipe, LadderRecipe):
         recipe = replace(recipe, hold_out=words.hold_out or recipe.hold_out)
     changed = replace(
@@ -194,8 +192,7 @@ def _told(words: RewardWords, wanted: Wanted) -> str:
     """The command without what another machine would call otherwise."""
     assert words.reward is not None, "the words were checked"
     assert words.model is not None, "the words were checked"
-    kind, _ = REWARDS[words.reward]
-    told = ["josephson", "train", kind, "--reward", words.reward, "--from", _folder(words.model).name]
+    told = ["josephson", "train", wanted.kind, "--reward", words.reward, "--from", _folder(words.model).name]
     told += [] if wanted.recipe == UNNAMED else ["--recipe", Path(wanted.recipe).name]
     for option, path in (("--source", wanted.source), ("--prepared", wanted.prepared)):
         told += [option, "DIR" if path.is_dir() else "FILE"] if path else []

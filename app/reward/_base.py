@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from app.reward.judge import Facts, JudgedSample, RoundFigures, Sample
+from app.reward.judge import FactsT, JudgedSample, RoundFigures, Sample
 from app.training.sentences import Example
-
-FactsT = TypeVar("FactsT", bound=Facts)
 
 
 @dataclass(frozen=True)

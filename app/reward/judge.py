@@ -15,6 +15,9 @@ _SIZE_GROUPS, _LEAST_OF_GROUP = 3, 8
 
 _MOST_WEIGHT = 3.0
 
+#: From this probability of the requested label on, the label is taken as right.
+_BELIEVED = 0.5
+
 
 class Facts(Protocol):
     """What is known of one sampled circuit. Circuits of equal `identity` are the same; `is_circuit` is false where its
@@ -160,6 +163,16 @@ def round_figures(
         "duplicates": mean([entry.is_duplicate for entry in judged]) or 0.0,
         "legal_bare": mean([is_legal(entry.sample.facts) for entry in judged if entry.sample.is_bare]),
     }
+
+
+def belief(probability: float | None) -> float:
+    """0..1, how much a sample is taken to be of its label, of which a classifier gives the probability, if any does."""
+    return 1.0 if probability is None else min(1.0, probability / _BELIEVED)
+
+
+def right_share(probabilities: Iterable[float | None]) -> float | None:
+    """The share of samples whose label is taken as right, of those that a classifier told."""
+    return mean([p >= _BELIEVED for p in probabilities if p is not None])
 
 
 def mean(values: Sequence[float]) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from app.analog.kinds import CIRCUIT_TYPES
 from app.analog.netlist import Netlist
 from app.reward._base import Wish
-from app.reward.judge import JudgedSample, RoundFigures, Sample, mean, percent, round_figures
+from app.reward.judge import JudgedSample, RoundFigures, Sample, belief, mean, percent, right_share, round_figures
 from app.reward.recipe import LadderRecipe
 from app.reward.sampling import evenly
 from app.tokens.device_lines import TopologyConstraint
@@ -31,9 +31,6 @@ _NO_TRANSISTORS = 0.5
 
 #: A circuit that meets every bound but does not work at once is worth at most this share of one that works.
 _PARTIAL_FUNCTION = 0.5
-
-#: From this probability of the requested type on, the type is taken as right.
-_TYPE_BELIEVED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +86,7 @@ def ladder_reward(facts: CircuitFacts, *, copy_similarity: float) -> float:
         return 0.0
     function = 1.0 if facts.works else _PARTIAL_FUNCTION * (facts.met_share or 0.0)
     reward = _OPERATING_POINT + _CONDUCTION * conduction_credit(facts) + _FUNCTION * function
-    belief = 1.0 if facts.type_probability is None else min(1.0, facts.type_probability / _TYPE_BELIEVED)
-    return reward * belief
+    return reward * belief(facts.type_probability)
 
 
 def is_copy(facts: CircuitFacts, copy_similarity: float) -> bool:
@@ -187,7 +183,6 @@ class LadderReward:
     def figures(self, judged: Sequence[JudgedSample[CircuitFacts]]) -> LadderFigures:
         """Of a judged round."""
         facts = [entry.sample.facts for entry in judged]
-        probabilities = [f.type_probability for f in facts if f.type_probability is not None]
         common = round_figures(
             judged, is_copy=lambda f: is_copy(f, self._recipe.copy_similarity), is_legal=lambda f: f.is_legal
         )
@@ -200,7 +195,7 @@ class LadderReward:
             overdriven=mean([f.is_overdriven for f in facts]) or 0.0,
             function_tried=mean([f.works is not None for f in facts]) or 0.0,
             works=mean([bool(f.works) for f in facts]) or 0.0,
-            right_type=mean([p >= _TYPE_BELIEVED for p in probabilities]),
+            right_type=right_share(f.type_probability for f in facts),
             mean_devices=mean([f.devices for f in facts]) or 0.0,
             held_out_tried=sum(f.held_out_works is not None for f in facts),
             held_out_works=sum(bool(f.held_out_works) for f in facts),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,13 +13,13 @@ import numpy as np
 from app.evaluation.quantum_plan import Condition
 from app.measures.family_reader import FamilyReader
 from app.measures.quantum_copies import KnownPrograms
-from app.measures.quantum_features import FEATURES, features, table
+from app.measures.quantum_features import FEATURES, features
 from app.measures.two_samples import boosting_scores
 from app.quantum.oracles import oracle_for
 from app.quantum.program import QuantumProgram, compacted
 from app.quantum.skeleton import skeleton_hash
 from app.reward._base import Wish
-from app.reward.judge import JudgedSample, RoundFigures, Sample, mean, percent, round_figures
+from app.reward.judge import JudgedSample, RoundFigures, Sample, belief, mean, percent, right_share, round_figures
 from app.reward.recipe import OracleRecipe
 from app.reward.sampling import evenly
 from app.tokens.qasm_domain import ProgramConstraint
@@ -28,9 +28,6 @@ from app.training.sentences import Example
 #: What a sound program is worth at least, and what its family's looks, its likeness to real programs and the verdict of
 #: an oracle add; together 1. Where no oracle judges, the family's looks stand for it.
 _SOUND, _FAMILY, _LIKENESS, _FUNCTION = 0.1, 0.3, 0.3, 0.3
-
-#: From this probability of the requested family on, the family is taken as right.
-_FAMILY_BELIEVED = 0.5
 
 #: The likeness of what there is nothing to compare with.
 _NO_LIKENESS = 0.5
@@ -79,7 +76,7 @@ def program_reward(facts: ProgramFacts, *, copy_distance: float) -> float:
     """0..1; 0 for what is no sound program, and for a copy of a training program or one nearly so."""
     if not facts.is_sound or is_copy(facts, copy_distance):
         return 0.0
-    looks = 1.0 if facts.family_probability is None else min(1.0, facts.family_probability / _FAMILY_BELIEVED)
+    looks = belief(facts.family_probability)
     likeness = _NO_LIKENESS if facts.likeness is None else facts.likeness
     function = looks if facts.passes is None else float(facts.passes)
     return _SOUND + _FAMILY * looks + _LIKENESS * likeness + _FUNCTION * function
@@ -124,59 +121,43 @@ class OracleReward:
     facts_type = ProgramFacts
     figures_type = ProgramFigures
 
-    def __init__(
-        self,
-        recipe: OracleRecipe,
-        corpus: Sequence[Example[QuantumProgram]],
-    ) -> None:
+    def __init__(self, recipe: OracleRecipe, corpus: Sequence[Example[QuantumProgram]]) -> None:
         self._recipe = recipe
-        self._known = KnownPrograms((example.label, compacted(example.circuit)) for example in corpus)
-        self._models: list[QuantumProgram] = []
-        self._reader = self._family_reader(corpus)
+        of_family = _by_family(corpus)
+        self._known = KnownPrograms((family, program) for family, own in of_family.items() for program in own)
+        self._reader = self._family_reader(of_family)
+        self._real = np.zeros((0, len(FEATURES)))
 
-    def _family_reader(self, corpus: Sequence[Example[QuantumProgram]]) -> FamilyReader | None:
+    def _family_reader(self, of_family: Mapping[str, Sequence[QuantumProgram]]) -> FamilyReader | None:
         """Trained on programs of every family; None where there is but one family."""
-        of_family: defaultdict[str, list[QuantumProgram]] = defaultdict(list)
-        for example in corpus:
-            of_family[example.label].append(compacted(example.circuit))
         if len(of_family) < 2:
             return None
         drawn = random.Random(self._recipe.seed)
         chosen = [
             (family, program)
-            for family, programs in sorted(of_family.items())
+            for family, programs in of_family.items()
             for program in drawn.sample(programs, min(_READ_OF_FAMILY, len(programs)))
         ]
-        return FamilyReader(table([features(program) for _, program in chosen]), [family for family, _ in chosen])
+        return FamilyReader(np.array([_numbers(program) for _, program in chosen]), [family for family, _ in chosen])
 
     def wishes(self, corpus: Sequence[Example[QuantumProgram]]) -> list[Wish]:
         """A family has a share of the items in proportion to its training programs ** `family_exponent`; each item has
         the condition of a training program of its family.
         """
-        of_family: defaultdict[str, list[QuantumProgram]] = defaultdict(list)
-        for example in corpus:
-            of_family[example.label].append(example.circuit)
-        shares = {name: len(of_family[name]) ** self._recipe.family_exponent for name in sorted(of_family)}
+        of_family = _by_family(corpus)
+        shares = {family: len(programs) ** self._recipe.family_exponent for family, programs in of_family.items()}
         drawn = random.Random(f"{self._recipe.seed}:conditions")
-        wishes, self._models = [], []
-        for family in evenly(shares, self._recipe.samples):
-            program = compacted(drawn.choice(of_family[family]))
-            condition = Condition.of(family, program)
-            constraint = ProgramConstraint(
-                family, condition.qubits, min_statements=condition.fewest, max_statements=condition.most
-            )
-            self._models.append(program)
-            wishes.append(Wish(family, constraint))
-        return wishes
+        models = [(family, drawn.choice(of_family[family])) for family in evenly(shares, self._recipe.samples)]
+        self._real = np.array([_numbers(program) for _, program in models])
+        return [Wish(family, _constraint(Condition.of(family, program))) for family, program in models]
 
     def facts(self, circuit: QuantumProgram, wish: Wish) -> ProgramFacts:
         """All facts but those that a whole round tells."""
         program = compacted(circuit)
-        numbers = features(program)
         facts = ProgramFacts(
             skeleton_hash(program), len(program.operations),
             is_sound=not circuit.idle_qubits and bool(circuit.gates_used),
-            numbers=tuple(round(numbers[name], _DIGITS) for name in FEATURES),
+            numbers=_numbers(program),
         )  # fmt: skip
         if not facts.is_sound:
             return facts
@@ -206,9 +187,8 @@ class OracleReward:
             told = self._reader.probabilities(rows, [sample.label for sample in samples])
             looks = [round(float(probability), 4) for probability in told]
         likeness: list[float | None] = [None] * len(samples)
-        if min(len(samples), len(self._models)) >= _FEWEST_COMPARED:
-            real = table([features(program) for program in self._models])
-            scores = boosting_scores(real, rows, self._recipe.seed)[len(real) :]
+        if min(len(samples), len(self._real)) >= _FEWEST_COMPARED:
+            scores = boosting_scores(self._real, rows, self._recipe.seed)[len(self._real) :]
             likeness = [round(1 - float(score), 4) for score in scores]
         return [
             replace(sample.facts, family_probability=probability, likeness=like)
@@ -229,11 +209,29 @@ class OracleReward:
         return ProgramFigures(
             **common,
             sound=mean([f.is_sound for f in facts]) or 0.0,
-            right_family=mean(
-                [f.family_probability >= _FAMILY_BELIEVED for f in facts if f.family_probability is not None]
-            ),
+            right_family=right_share(f.family_probability for f in facts),
             likeness=mean([f.likeness for f in facts if f.likeness is not None]),
             judged=len(verdicts),
             passes=mean(verdicts),
             mean_statements=mean([f.statements for f in facts]) or 0.0,
         )
+
+
+def _by_family(corpus: Sequence[Example[QuantumProgram]]) -> dict[str, list[QuantumProgram]]:
+    """The programs without idle qubits, by family in order of name."""
+    of_family: defaultdict[str, list[QuantumProgram]] = defaultdict(list)
+    for example in corpus:
+        of_family[example.label].append(compacted(example.circuit))
+    return dict(sorted(of_family.items()))
+
+
+def _numbers(program: QuantumProgram) -> tuple[float, ...]:
+    """Its FEATURES, rounded alike whoever wrote it, so that nothing is told by its digits."""
+    numbers = features(program)
+    return tuple(round(numbers[name], _DIGITS) for name in FEATURES)
+
+
+def _constraint(condition: Condition) -> ProgramConstraint:
+    return ProgramConstraint(
+        condition.family, condition.qubits, min_statements=condition.fewest, max_statements=condition.most
+    )

@@ -81,10 +81,8 @@ class OracleRecipe(RewardRecipe):
     copy_distance: float = 0.05
 
 
-#: By the kind that a recipe file declares: what its keys are, and the file that is taken where none is named.
-RECIPES: dict[str, tuple[type[RewardRecipe], str]] = {
-    "analog-reward": (LadderRecipe, "analog-reward"), "quantum-reward": (OracleRecipe, "quantum-reward"),
-}  # fmt: skip
+#: By the kind that a recipe file declares: what its keys are. The file of that name is taken where none is named.
+RECIPES: dict[str, type[RewardRecipe]] = {"analog-reward": LadderRecipe, "quantum-reward": OracleRecipe}
 
 #: Keys of a recipe that are shares, from 0 to 1.
 _SHARES = (
@@ -106,8 +104,8 @@ def read_reward_recipe(kind: str, name_or_path: str | None = None) -> RewardReci
         InvalidRequest: the file is not TOML, has an unknown key, lacks one, is a recipe of another kind, or a number
             is out of range.
     """
-    of_kind, default = RECIPES[kind]
-    table, where = read_recipe_table(name_or_path or default)
+    of_kind = RECIPES[kind]
+    table, where = read_recipe_table(name_or_path or kind)
     known = {entry.name for entry in fields(of_kind)}
     if table.get("kind") != kind:
         raise InvalidRequest(f"{where} is a recipe for {table.get('kind')}, not for {kind}")

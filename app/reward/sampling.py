@@ -20,8 +20,8 @@ from app.inference.engine import Completion, Engine, Prompt
 from app.inference.engine import Sequence as EngineSequence
 from app.inference.randomness import stream_key
 from app.nn.decoder import Decoder
-from app.reward._base import FactsT, Reward, Wish
-from app.reward.judge import Sample
+from app.reward._base import Reward, Wish
+from app.reward.judge import FactsT, Sample
 from app.reward.recipe import RewardRecipe
 from app.tokens._base import Language
 

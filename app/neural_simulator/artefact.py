@@ -43,6 +43,7 @@ from app.neural_simulator.nearest import NearestRows
 from app.neural_simulator.novelty import Experience
 from app.neural_simulator.scales import Scales
 from app.neural_simulator.splits import ModelSplit
+from app.nn.precision import fast_products
 from app.nn.simulator import (
     KNOWN,
     KNOWN_UNDEFINED,
@@ -162,7 +163,7 @@ class NeuralSimulator:
         tensors = row_tensors(rows, self.scales, known)
         self.network.eval()
         device_type = next(self.network.parameters()).device.type
-        with torch.no_grad(), torch.autocast(device_type, torch.bfloat16):
+        with torch.no_grad(), fast_products(device_type):
             told: Told = self.network(circuit, tensors)
         return told
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import InvalidRequest, Unavailable
+from app.training.muon import Muon
 
 #: The file in a work folder that a run can go on from, and its log beside it.
 STATE_NAME = "state.pt"
@@ -103,9 +104,6 @@ class Loop(ABC, Generic[NetworkT, BatchT]):
         corpus: Numbers that tell the corpus of a run from another one.
         described: The corpus in words.
         save_every_s: Between two saved states.
-
-    Raises:
-        Unavailable: the recipe wants an optimizer that this version of torch lacks.
     """
 
     #: What is counted: the schedule, the progress and the log are in it.
@@ -155,11 +153,7 @@ class Loop(ABC, Generic[NetworkT, BatchT]):
         """A corpus by its numbers, in words."""
 
     def _build_optimizers(self) -> list[tuple[torch.optim.Optimizer, float]]:
-        """AdamW for all, or, with a `matrix_learning_rate`, Muon for the hidden matrices and AdamW for the rest.
-
-        Reference:
-            [jordan2024muon]; [liu2025moonlight] Eq. (4) for the scale that lets both share AdamW's rates.
-        """
+        """AdamW for all, or, with a `matrix_learning_rate`, Muon for the hidden matrices and AdamW for the rest."""
         r = self.schedule
         matrices: list[nn.Parameter] = []
         rest: list[nn.Parameter] = []
@@ -170,15 +164,8 @@ class Loop(ABC, Generic[NetworkT, BatchT]):
             groups = [{"params": matrices, "weight_decay": r.weight_decay}, {"params": rest, "weight_decay": 0.0}]
             alone = torch.optim.AdamW(groups, lr=r.learning_rate, betas=(0.9, 0.95), fused=is_fused)
             return [(alone, r.learning_rate)]
-        if not hasattr(torch.optim, "Muon"):
-            raise Unavailable(
-                f"recipe {r.name}: a matrix_learning_rate asks for the Muon optimizer, which torch {torch.__version__} "
-                "lacks; install torch 2.9 or newer, or set matrix_learning_rate = 0"
-            )
         adam = torch.optim.AdamW(rest, lr=r.learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=is_fused)
-        muon = torch.optim.Muon(
-            matrices, lr=r.matrix_learning_rate, weight_decay=r.weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        muon = Muon(matrices, lr=r.matrix_learning_rate, weight_decay=r.weight_decay)
         return [(adam, r.learning_rate), (muon, r.matrix_learning_rate)]
 
     def resume(self) -> bool:

@@ -31,6 +31,8 @@ class Recipe:
     Sentences are drawn by label and by length, as `SentenceStream` says of `label_exponent` and `length_exponent`.
     `anywhere_share` of the sentences begin at any device, in a language that has one beginning to choose.
 
+    `precision` is that of matrix products; bfloat16 is float32 on a processor that is slow at it.
+
     `packed` fills rows with whole sentences instead of padding rows of similar sentences. `compile` compiles the
     network, for which every batch is packed to one shape. `loaders` processes draw batches ahead, with no effect on
     them. `file` is where the recipe was read from.

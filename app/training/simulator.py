@@ -32,6 +32,7 @@ from app.neural_simulator.arrays import (
 from app.neural_simulator.artefact import circuit_tensors, row_tensors
 from app.neural_simulator.inputs import ESTIMATE_FEATURES, FACT_FEATURES, Vocabulary, fact_numbers, shown_targets
 from app.neural_simulator.scales import Scales
+from app.nn.precision import fast_products
 from app.nn.simulator import (
     KNOWN,
     KNOWN_UNDEFINED,
@@ -287,7 +288,7 @@ class SimulatorTrainer(Loop[SimulatorNetwork, Sequence[Portion]]):
         """Of rows by number; what is `known` [n, M] is not asked for, where not `is_estimated` [n] nothing is."""
         targets, has_value = lessons.targets[rows], lessons.has_value[rows]
         inputs = _shown(lessons.inputs, rows, known, targets, has_value, is_estimated)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+        with fast_products(self._device.type, is_wanted=self.recipe.precision == "bfloat16"):
             told: Told = self.network(lessons.circuit, inputs)
         r = self.recipe
         judged = has_value & ~known

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Generator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,14 @@ from torch import Tensor
 
 from app.errors import InvalidRequest
 from app.nn.decoder import Decoder, DecoderConfig
+from app.nn.precision import fast_products
 from app.training.loop import SAVE_EVERY_S, Loop, Schedule
 from app.training.recipe import Recipe
 from app.training.rounds import Rounds, drawn_ahead
 from app.training.sentences import IGNORED, Batch, SentenceStream, group_by_tokens, pad
+
+#: Tokens of the held-out sentences that the loss is taken on in the course of a run; all are, at its end.
+_SPOT_TOKENS = 150_000
 
 #: Keys of a recipe that may differ between the parts of one run: how far it goes, what it is called, how it is fed.
 _MAY_CHANGE = frozenset({"tokens", "name", "file", "loaders"})
@@ -47,7 +53,7 @@ def held_out_loss(network: Decoder, sentences: Sequence[list[int]], precision: s
 def batch_loss(network: Callable[..., Any], batch: Batch, precision: str, device: torch.device) -> Tensor:
     """Mean nats per token of a batch, as a scalar on the device. `network` is a decoder, compiled or not."""
     inputs, targets, positions = batch.on(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with fast_products(device.type, is_wanted=precision == "bfloat16"):
         scores = network(inputs, positions=positions)
     return F.cross_entropy(scores.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
@@ -57,12 +63,12 @@ class Trainer(Loop[Decoder, Batch]):
 
     Args:
         initial: Weights to start from instead of random ones; of a network of the recipe's shape.
+        held_out: Sentences that the loss at the end is taken on; on the way some of them do.
         loaders: Processes that draw batches ahead; none of them changes what is drawn.
         save_every_s: Between two saved states.
 
     Raises:
         InvalidRequest: `initial` has another shape or vocabulary.
-        Unavailable: the recipe wants an optimizer that this version of torch lacks.
     """
 
     unit = "tokens"
@@ -77,6 +83,7 @@ class Trainer(Loop[Decoder, Batch]):
         self.recipe = recipe
         self._drawn = Rounds(stream, recipe)
         self._held_out = held_out
+        self._spot = _spot(held_out)
         self._loaders = loaders
         torch.manual_seed(recipe.seed)
         shape = recipe.network
@@ -108,7 +115,15 @@ class Trainer(Loop[Decoder, Batch]):
         return batch_loss(self._forward, batch, self.recipe.precision, self._device)
 
     def _loss_held_out(self) -> float:
-        return held_out_loss(self.network, self._held_out, self.recipe.precision, self._device)
+        sentences = self._held_out if self.done >= self.schedule.total else self._spot
+        return held_out_loss(self.network, sentences, self.recipe.precision, self._device)
 
     def _describe(self, corpus: list[float]) -> str:
         return f"{corpus[0]} circuits of {corpus[1]:.1f} tokens"
+
+
+def _spot(sentences: Sequence[list[int]]) -> list[list[int]]:
+    """Some of the sentences, in an order that tells nothing, until they have enough tokens; all where these are few."""
+    shuffled = random.Random(0).sample(list(sentences), len(sentences))
+    counts = accumulate(map(len, shuffled), initial=0)
+    return [sentence for sentence, before in zip(shuffled, counts, strict=False) if before < _SPOT_TOKENS]

@@ -34,6 +34,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_accident(tmp_path: Path):
             "--prepare reads a corpus and --prepared what it wrote; give one of them",
         ),
         (("--device", "tpu"), "--device: 'tpu' is neither cpu nor cuda"),
+        (("--from", "analog-device-lynes"), "no model named 'analog-device-lynes'; did you mean 'analog-device-lines'"),
         (("--resume", "--work", "/nowhere"), "/nowhere holds no state of a run to go on from"),
     ],
 )
@@ -66,6 +67,11 @@ def test_a_file_that_was_prepared_is_what_a_model_is_trained_on(tmp_path: Path, 
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["training"]["recipe"]["file"] == "tiny.toml"
     assert config["training"]["command"] == ("josephson train analog --recipe tiny.toml --prepared FILE")
+    again = ["--work", str(tmp_path / "again"), "--output", str(tmp_path / "second"), "--from", str(tmp_path / "model")]
+    assert main([*words, "--prepared", str(tmp_path / "corpus.npz"), *again, "--threads", "1"]) == 0
+    training = json.loads((tmp_path / "second" / "config.json").read_text())["training"]
+    assert training["command"] == "josephson train analog --recipe tiny.toml --from model --prepared FILE"
+    assert (training["from"]["model"], training["from"]["new_tokens"]) == (config["name"], 0)
 
 
 def test_a_run_out_of_time_says_how_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from app.errors import ModelDamaged
-from app.inference.checkpoint import INDEX_NAME, MEASURE, SIMULATOR, list_models, load_checkpoint, save_checkpoint, seal
+from app.inference.checkpoint import (
+    INDEX_NAME,
+    MEASURE,
+    SIMULATOR,
+    list_models,
+    load_beginning,
+    load_checkpoint,
+    save_checkpoint,
+    seal,
+)
 from app.tokens._base import languages
 from tests.tiny_models import save_tiny_model, tiny_decoder
 
@@ -116,7 +126,7 @@ def test_another_vocabulary_is_damage(folder: Path):
     seal(folder)
     assert damage_of(folder) == (
         "model tiny: its vocabulary is not that of the language 'device_lines' in this version; "
-        "train it anew with 'josephson train'"
+        "train it anew with 'josephson train', or go on from it with 'josephson train --from'"
     )
 
 
@@ -168,3 +178,40 @@ def test_weights_beyond_sixteen_megabytes_come_in_several_files(tmp_path: Path):
     loaded = load_checkpoint(tmp_path / "wide").network
     for name, tensor in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor.to(torch.bfloat16).to(torch.float32))
+
+
+def test_training_goes_on_from_the_weights_as_they_are(folder: Path):
+    beginning, checkpoint = load_beginning(folder), load_checkpoint(folder)
+    assert (beginning.name, beginning.kind, beginning.language) == ("tiny", "analog", "device_lines")
+    assert (beginning.sha256, beginning.new_tokens) == (checkpoint.sha256, 0)
+    for name, tensor in checkpoint.network.state_dict().items():
+        assert torch.equal(beginning.network.state_dict()[name], tensor), name
+
+
+def test_training_goes_on_from_another_vocabulary_token_by_token(folder: Path):
+    tokens = list(languages["device_lines"].vocabulary.tokens)
+    before = load_checkpoint(folder).network.state_dict()
+    others = ["unheard", *reversed(tokens[:-3])]
+    weights = {key: tensor.to(torch.bfloat16) for key, tensor in before.items()}
+    old = torch.stack([torch.zeros_like(weights["embedding.weight"][0]), *weights["embedding.weight"][:-3].flip(0)])
+    save_file({**weights, "embedding.weight": old}, folder / "weights.safetensors")
+    (folder / "vocabulary.json").write_text(json.dumps(others))
+    config = json.loads((folder / "config.json").read_text())
+    changed(folder, "config.json", decoder={**config["decoder"], "vocab": len(others)})
+    with pytest.raises(ModelDamaged, match="or go on from it with 'josephson train --from'"):
+        load_checkpoint(folder)
+    beginning = load_beginning(folder)
+    assert (beginning.new_tokens, beginning.network.config.vocab) == (3, len(tokens))
+    after = beginning.network.state_dict()
+    assert torch.equal(after["embedding.weight"][:-3], before["embedding.weight"][:-3])
+    assert 0.005 < float(after["embedding.weight"][-3:].std()) < 0.05, "as those of a new network are"
+    assert torch.equal(after["embedding.weight"], load_beginning(folder).network.embedding.weight)
+    for name in before.keys() - {"embedding.weight"}:
+        assert torch.equal(after[name], before[name]), name
+
+
+def test_weights_that_do_not_fit_are_no_beginning(folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    changed(folder, "config.json", decoder={**config["decoder"], "width": 32})
+    with pytest.raises(ModelDamaged, match="model tiny: the weights do not fit its configuration"):
+        load_beginning(folder)

@@ -84,6 +84,21 @@ def test_an_index_that_was_saved_answers_alike(tmp_path: Path):
             assert loaded.novelty(identity, labels) == known.novelty(identity, labels)
 
 
+def test_indices_that_are_joined_know_what_each_knew():
+    one = TrainingIndex.build([("a" * 32, Counter({5: 1, 1: 2})), ("b" * 32, Counter({3: 4}))])
+    other = TrainingIndex.build([("b" * 32, Counter({9: 9})), ("c" * 32, Counter({1: 2, 5: 1, 0: 3}))])
+    whole = TrainingIndex.build(
+        [("a" * 32, Counter({5: 1, 1: 2})), ("b" * 32, Counter({3: 4})), ("c" * 32, Counter({1: 2, 5: 1, 0: 3}))]
+    )
+    joined = one.joined(other)
+    assert len(joined) == 3
+    assert {name: array.tolist() for name, array in joined.arrays().items()} == {
+        name: array.tolist() for name, array in whole.arrays().items()
+    }
+    assert len(one.joined(one)) == 2
+    assert TrainingIndex.build([]).joined(other).knows("c" * 32)
+
+
 @pytest.mark.parametrize("content", [b"", b"not an index", None], ids=["empty", "another file", "cut short"])
 def test_an_index_that_cannot_be_read_is_damage(tmp_path: Path, content: bytes | None):
     path = tmp_path / "tiny" / INDEX_NAME

@@ -10,7 +10,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ import torch.nn.functional as F
 from app.analog.dataset import read_dataset
 from app.analog.netlist import Netlist
 from app.errors import InvalidRequest, Unavailable
-from app.inference.checkpoint import INDEX_NAME, load_checkpoint, save_checkpoint
+from app.inference.checkpoint import INDEX_NAME, load_checkpoint, save_checkpoint, seal
 from app.measures.novelty import TrainingIndex
 from app.nn.decoder import Decoder
 from app.quantum.program import Operation, QuantumProgram
 from app.quantum.qasm import write_qasm2
 from app.tokens.device_lines import VOCABULARY, DeviceLines
-from app.training import analog
+from app.training import analog, trainer
 from app.training.corpora import facts_of, prepared_corpus, read_examples
 from app.training.loop import Progress, TrainingResult
 from app.training.prepared import Prepared, prepare
@@ -36,7 +36,7 @@ from app.training.recipe import NetworkShape, Recipe, read_recipe
 from app.training.run import TrainingRun, check_writable, shortened, train
 from app.training.sentences import SentenceStream, pack, pad
 from app.training.trainer import Trainer, batch_loss, held_out_loss
-from tests.tiny_models import CPU, tiny_decoder
+from tests.tiny_models import CPU, save_tiny_model, tiny_decoder
 
 SHAPE = NetworkShape(width=16, layers=1, heads=2, kv_heads=2, mlp_width=32, dropout=0.0)
 RECIPE = Recipe(
@@ -312,6 +312,54 @@ def test_a_run_out_of_time_keeps_its_state_and_leaves_no_model(tmp_path: Path):
     assert not (tmp_path / "model").exists()
     assert train(replace(run, seconds=None), few()) is not None
     assert load_checkpoint(tmp_path / "model").name == "tiny-analog"
+
+
+def test_a_run_that_goes_on_from_a_model_begins_with_its_weights_and_has_seen_what_it_had(tmp_path: Path):
+    recipe = shortened(recipe_in(tmp_path, "analog"), 1_000)
+    first = train(TrainingRun(recipe, tmp_path / "work", tmp_path / "first"), few())
+    assert first is not None
+    folder = tmp_path / "first"
+    mark = [("f" * 32, Counter({7: 1}))]
+    TrainingIndex.load(folder / INDEX_NAME).joined(TrainingIndex.build(mark)).save(folder / INDEX_NAME)
+    seal(folder)
+    told: list[Progress] = []
+    again = TrainingRun(recipe, tmp_path / "again", tmp_path / "second", beginning=folder)
+    assert train(again, few(), told.append) is not None
+    assert told[0].held_out == pytest.approx(first.held_out, abs=0.3)
+    training = load_checkpoint(tmp_path / "second").config["training"]
+    assert training["from"] == {"model": "tiny-analog", "weights": load_checkpoint(folder).sha256, "new_tokens": 0}
+    assert "from" not in load_checkpoint(folder).config["training"]
+    seen = TrainingIndex.load(tmp_path / "second" / INDEX_NAME)
+    assert len(seen) == training["training_circuits"] + 1
+    assert seen.knows("f" * 32)
+
+
+def test_a_run_goes_on_from_a_model_of_its_own_kind_and_shape(tmp_path: Path):
+    recipe = recipe_in(tmp_path, "analog")
+    other, wider = save_tiny_model(tmp_path, "quantum", name="other"), save_tiny_model(tmp_path, "analog", name="wider")
+    run = TrainingRun(recipe, tmp_path / "work", tmp_path / "model", beginning=other)
+    with pytest.raises(InvalidRequest, match="model other has kind 'quantum', recipe tiny-analog wants 'analog'"):
+        train(run, few())
+    with pytest.raises(InvalidRequest, match="the initial network has layers 2, recipe tiny-analog wants 1"):
+        train(replace(run, beginning=wider), few())
+
+
+def test_in_the_course_of_a_run_the_loss_is_taken_on_some_of_many_held_out_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    judged: list[int] = []
+    usual = trainer.held_out_loss
+
+    def held_out_loss(network: Decoder, sentences: Sequence[list[int]], *rest: Any) -> float:
+        judged.append(len(sentences))
+        return usual(network, sentences, *rest)
+
+    monkeypatch.setattr(trainer, "held_out_loss", held_out_loss)
+    sentences = STREAM.fixed(0)
+    monkeypatch.setattr(trainer, "_SPOT_TOKENS", sum(map(len, sentences)) // 3)
+    finished(trainer_in(tmp_path, replace(RECIPE, tokens=6_000)))
+    assert 1 < judged[0] < len(sentences)
+    assert judged[-1] == len(sentences)
 
 
 def test_a_run_that_holds_nothing_out_claims_no_held_out_loss(tmp_path: Path):

@@ -78,9 +78,12 @@ def analog(
 ) -> int:
     """A model of analog topologies, from the AnalogGenie data set or from the shipped archetypes.
 
-    With --reward ladder, a trained model is improved by what the simulator says of its circuits.
+    With --from, a trained model learns on. With --reward ladder beside it, it is improved by what the simulator says of
+    its circuits.
     """
-    wanted = Wanted("analog", recipe, source, prepared, output, work, resume, minutes, tokens, device, threads, loaders)
+    wanted = Wanted(
+        "analog", recipe, source, prepared, output, work, resume, minutes, tokens, device, threads, loaders, from_
+    )
     words = r.RewardWords(reward, from_, rounds, samples, hold_out)
     if words.are_given(wanted.kind) and not prepare:
         return r.learn(words, wanted, as_json)
@@ -109,11 +112,11 @@ def quantum(
 ) -> int:
     """A model of OpenQASM programs, from JSON Lines or rebuilt from Qiskit and mqt.bench.
 
-    With --reward oracles, a trained model is improved by what the oracles of its families say of its programs, and by
-    how little they are told from real ones.
+    With --from, a trained model learns on. With --reward oracles beside it, it is improved by what the oracles of its
+    families say of its programs, and by how little they are told from real ones.
     """
     wanted = Wanted(
-        "quantum", recipe, source, prepared, output, work, resume, minutes, tokens, device, threads, loaders
+        "quantum", recipe, source, prepared, output, work, resume, minutes, tokens, device, threads, loaders, from_
     )
     words = r.RewardWords(reward, from_, rounds, samples, None)
     if words.are_given(wanted.kind) and not prepare:
@@ -137,11 +140,13 @@ class Wanted:
     device: str
     threads: int | None
     loaders: int | None
+    model: str | None
 
     @property
     def command(self) -> str:
         """The command without what another machine would call otherwise: what a model's card says."""
         words = ["josephson", "train", self.kind, "--recipe", Path(self.recipe).name]
+        words += ["--from", r.model_folder(self.model).name] if self.model else []
         for option, value in (("--source", self.source), ("--prepared", self.prepared)):
             words += [option, "DIR" if value.is_dir() else "FILE"] if value else []
         words += ["--tokens", str(self.tokens)] if self.tokens else []
@@ -188,6 +193,7 @@ def _train(wanted: Wanted, as_json: bool) -> int:
         recipe, folder, wanted.output or models_path(recipe.name), wanted.device,
         wanted.threads or os.cpu_count() or 1, recipe.loaders if wanted.loaders is None else wanted.loaders,
         None if wanted.minutes is None else wanted.minutes * 60, command=wanted.command,
+        beginning=r.model_folder(wanted.model) if wanted.model else None,
     )  # fmt: skip
     if wanted.prepared:
         corpus = Prepared.load(wanted.prepared)

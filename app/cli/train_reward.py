@@ -31,7 +31,9 @@ RewardName = Annotated[
         "--reward", help="Improve the model of --from by what its circuits earn: ladder (analog), oracles (quantum)."
     ),
 ]
-From = Annotated[str | None, typer.Option("--from", help="With --reward: a model by name, or its folder.")]
+From = Annotated[
+    str | None, typer.Option("--from", help="Go on from a model, by its name or folder, and not from a new one.")
+]
 Rounds = Annotated[int | None, typer.Option("--rounds", min=1, help="With --reward: rounds of sampling and learning.")]
 Samples = Annotated[int | None, typer.Option("--samples", min=1, help="With --reward: circuits a round.")]
 HoldOut = Annotated[
@@ -64,10 +66,10 @@ class RewardWords:
             InvalidRequest: words stand alone that need the others.
         """
         if self.reward is None:
-            given = (("--from", self.model), ("--rounds", self.rounds), ("--samples", self.samples))
-            alone = [word for word, value in (*given, ("--hold-out", self.hold_out)) if value is not None]
+            given = (("--rounds", self.rounds), ("--samples", self.samples), ("--hold-out", self.hold_out))
+            alone = [word for word, value in given if value is not None]
             if alone:
-                raise InvalidRequest(f"{alone[0]} goes with --reward; leave it out to train from scratch")
+                raise InvalidRequest(f"{alone[0]} goes with --reward; leave it out to train on a corpus alone")
             return False
         if self.reward not in REWARDS:
             raise UnknownName("reward", self.reward, REWARDS)
@@ -103,7 +105,7 @@ def learn(words: RewardWords, wanted: Wanted, as_json: bool) -> int:
     recipe = _recipe(words, wanted)
     work = wanted.work or Path("work") / recipe.name
     check_state(work, wanted.is_resumed, STATE_NAME)
-    model = load_checkpoint(_folder(words.model))
+    model = load_checkpoint(model_folder(words.model))
     settings = Settings()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     corpus = Prepared.load(wanted.prepared) if wanted.prepared else corpus_of(model, wanted.source)
@@ -177,7 +179,7 @@ def _recipe(words: RewardWords, wanted: Wanted) -> RewardRecipe:
     return checked(changed, recipe.name)
 
 
-def _folder(name: str) -> Path:
+def model_folder(name: str) -> Path:
     """The folder of a model given by folder or by name; UnknownName where there is none."""
     from app.inference.checkpoint import list_models
     from app.resources import models_path
@@ -192,7 +194,7 @@ def _told(words: RewardWords, wanted: Wanted) -> str:
     """The command without what another machine would call otherwise."""
     assert words.reward is not None, "the words were checked"
     assert words.model is not None, "the words were checked"
-    told = ["josephson", "train", wanted.kind, "--reward", words.reward, "--from", _folder(words.model).name]
+    told = ["josephson", "train", wanted.kind, "--reward", words.reward, "--from", model_folder(words.model).name]
     told += [] if wanted.recipe == UNNAMED else ["--recipe", Path(wanted.recipe).name]
     for option, path in (("--source", wanted.source), ("--prepared", wanted.prepared)):
         told += [option, "DIR" if path.is_dir() else "FILE"] if path else []

@@ -139,27 +139,89 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         ModelDamaged: a file is missing or changed, or the files do not belong together.
     """
+    config, tokens = _read_config(folder)
+    language = languages[config["language"]]
+    if tokens != list(language.vocabulary.tokens):
+        raise ModelDamaged(
+            f"model {folder.name}: its vocabulary is not that of the language {language.name!r} in this version; "
+            "train it anew with 'josephson train', or go on from it with 'josephson train --from'"
+        )
+    weights, sha256 = _read_weights(folder)
+    network = _network(folder, config["decoder"], weights)
+    return Checkpoint(folder, config["name"], config["kind"], language, network, config, sha256)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What training goes on from: a model's `network` for the vocabulary that its language has now."""
+
+    name: str
+    kind: str
+    language: str
+    network: Decoder
+    sha256: str
+    new_tokens: int
+
+
+def load_beginning(folder: Path) -> Beginning:
+    """A model to go on from, also one of an earlier version of its language.
+
+    A token that the vocabulary had then keeps its vector; vectors of new ones are drawn as those of a new network are.
+
+    Raises:
+        ModelDamaged: a file is missing or changed, or the files do not belong together.
+    """
+    config, tokens = _read_config(folder)
+    vocabulary = languages[config["language"]].vocabulary
+    weights, sha256 = _read_weights(folder)
+    decoder = {**config["decoder"], "vocab": len(vocabulary)}
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        vectors = Decoder(DecoderConfig(**decoder)).embedding.weight.detach()
+    place = {token: number for number, token in enumerate(tokens)}
+    kept = [(number, place[token]) for number, token in enumerate(vocabulary.tokens) if token in place]
+    before = weights.get("embedding.weight")
+    if before is not None and before.shape == (len(tokens), vectors.shape[1]):
+        vectors[[now for now, _ in kept]] = before[[then for _, then in kept]].to(torch.float32)
+        weights["embedding.weight"] = vectors
+    network = _network(folder, decoder, weights)
+    return Beginning(config["name"], config["kind"], config["language"], network, sha256, len(vocabulary) - len(kept))
+
+
+def _read_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """config.json and the vocabulary of a folder whose files are whole."""
     verify(folder)
     config = _read_json(folder / "config.json")
     if config.get("format") != FORMAT:
         raise ModelDamaged(f"model {folder.name}: format {config.get('format')!r}, this version reads format {FORMAT}")
-    language = languages[config["language"]]
-    if _read_json(folder / "vocabulary.json") != list(language.vocabulary.tokens):
-        raise ModelDamaged(
-            f"model {folder.name}: its vocabulary is not that of the language {language.name!r} in this version; "
-            "train it anew with 'josephson train'"
-        )
-    network = Decoder(DecoderConfig(**config["decoder"]))
+    return config, _read_json(folder / "vocabulary.json")
+
+
+def _read_weights(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
+    """All weights of a folder, and their checksum."""
     weights: dict[str, torch.Tensor] = {}
     digest = hashlib.sha256()
     try:
         for path in sorted(folder.glob("weights*.safetensors")):
             digest.update(path.read_bytes())
             weights.update(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise _unfit(folder, error) from error
+    return weights, digest.hexdigest()
+
+
+def _network(folder: Path, decoder: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> Decoder:
+    """A decoder with these weights, in float32, in evaluation."""
+    network = Decoder(DecoderConfig(**decoder))
+    try:
         network.load_state_dict({key: tensor.to(torch.float32) for key, tensor in weights.items()})
-    except (RuntimeError, SafetensorError, OSError) as error:
-        raise ModelDamaged(f"model {folder.name}: the weights do not fit its configuration ({error})") from error
-    return Checkpoint(folder, config["name"], config["kind"], language, network.eval(), config, digest.hexdigest())
+    except RuntimeError as error:
+        raise _unfit(folder, error) from error
+    return network.eval()
+
+
+def _unfit(folder: Path, error: Exception) -> ModelDamaged:
+    return ModelDamaged(f"model {folder.name}: the weights do not fit its configuration ({error})")
 
 
 def _sha256(path: Path) -> str:

@@ -85,6 +85,15 @@ class TrainingIndex:
         identities = [self._identities[row] for row in rows]
         return TrainingIndex(identities, self._labels[kept], owners[kept].astype(np.uint32), self._counts[kept])
 
+    def joined(self, other: TrainingIndex) -> TrainingIndex:
+        """This index with the circuits of the other that it does not know, which come last."""
+        fresh = other.keeping([row for row, identity in enumerate(other._identities) if identity not in self._known])
+        labels = np.concatenate([self._labels, fresh._labels])
+        owners = np.concatenate([self._owners, fresh._owners + np.uint32(len(self))])
+        counts = np.concatenate([self._counts, fresh._counts])
+        order = np.argsort(labels, kind="stable")
+        return TrainingIndex((*self._identities, *fresh._identities), labels[order], owners[order], counts[order])
+
     def save(self, path: Path) -> None:
         """One compressed file."""
         with path.open("wb") as file:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from app.errors import InvalidRequest, Unavailable
+from app.measures.novelty import TrainingIndex
 from app.nn.decoder import Decoder
 from app.tokens._base import HasBeginnings, Language
 from app.training.loop import SAVE_EVERY_S, STATE_NAME, Progress, TrainingResult
@@ -34,7 +35,8 @@ class TrainingRun:
 
     `work` keeps the resumable state, saved every `save_every_s`; `output` becomes the model folder. `seconds` ends the
     call early with the state saved. `loaders` processes draw batches ahead. `command` is what the model's configuration
-    says it was made by.
+    says it was made by. `beginning` is the folder of a model that is gone on from, as `load_beginning` reads it; what
+    that has seen, the new one has.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class TrainingRun:
     seconds: float | None = None
     save_every_s: float = SAVE_EVERY_S
     command: str = ""
+    beginning: Path | None = None
 
 
 def check_state(work: Path, is_resumed: bool, state: str = STATE_NAME) -> None:
@@ -100,9 +103,10 @@ def train(
     if not stream.rows:
         raise InvalidRequest(f"no circuit to train on: {dict(stream.left_out)} of {len(seen)} were left out")
     held_out = checks.fixed(recipe.seed)
+    initial, begun = _beginning(run)
     trainer = Trainer(
-        recipe, stream, held_out, len(language.vocabulary), run.work, torch.device(run.device), loaders=run.loaders,
-        save_every_s=run.save_every_s,
+        recipe, stream, held_out, len(language.vocabulary), run.work, torch.device(run.device), initial=initial,
+        loaders=run.loaders, save_every_s=run.save_every_s,
     )  # fmt: skip
     if trainer.resume():
         log.info("resumed at %d tokens", trainer.done)
@@ -117,9 +121,29 @@ def train(
         "held_out_nats_per_token": round(result.held_out, 4) if held_out else None,
         "held_out_bits_per_unit": round(bits / unseen.units(checks.rows), 3) if held_out else None,
         "unit": about.unit, "history": result.history, "command": run.command,
+        **begun,
     }  # fmt: skip
     _write_model(run, prepared, stream.rows, result, facts)
     return result
+
+
+def _beginning(run: TrainingRun) -> tuple[Decoder | None, dict[str, Any]]:
+    """The network that is gone on from, None for a new one, and what is told of it.
+
+    Raises:
+        InvalidRequest: the model is of another kind or language than the recipe.
+    """
+    if run.beginning is None:
+        return None, {}
+    # Only here, since safetensors may be absent where training is all that is done.
+    from app.inference.checkpoint import load_beginning
+
+    model, recipe = load_beginning(run.beginning), run.recipe
+    for what, theirs, ours in (("kind", model.kind, recipe.kind), ("language", model.language, recipe.language)):
+        if theirs != ours:
+            raise InvalidRequest(f"model {model.name} has {what} {theirs!r}, recipe {recipe.name} wants {ours!r}")
+    told = {"model": model.name, "weights": model.sha256, "new_tokens": model.new_tokens}
+    return model.network, {"from": told}
 
 
 @dataclass(frozen=True)
@@ -182,7 +206,10 @@ def _write_model(
         save_checkpoint(
             run.output, result.network, prepared.language, name=recipe.name, kind=recipe.kind, training=facts
         )
-        prepared.index.keeping(rows).save(run.output / INDEX_NAME)
+        index = prepared.index.keeping(rows)
+        if run.beginning is not None:
+            index = index.joined(TrainingIndex.load(run.beginning / INDEX_NAME))
+        index.save(run.output / INDEX_NAME)
         seal(run.output)
     except ModuleNotFoundError as error:
         raise Unavailable(

@@ -327,8 +327,12 @@ def test_a_run_that_goes_on_from_a_model_begins_with_its_weights_and_has_seen_wh
     assert train(again, few(), told.append) is not None
     assert told[0].held_out == pytest.approx(first.held_out, abs=0.3)
     training = load_checkpoint(tmp_path / "second").config["training"]
-    assert training["from"] == {"model": "tiny-analog", "weights": load_checkpoint(folder).sha256, "new_tokens": 0}
-    assert "from" not in load_checkpoint(folder).config["training"]
+    before = load_checkpoint(folder)
+    assert training["from"] == {
+        "model": "tiny-analog", "weights": before.sha256, "new_tokens": 0, "from": None,
+        "command": before.config["training"]["command"], "tokens_seen": first.done,
+    }  # fmt: skip
+    assert "from" not in before.config["training"]
     seen = TrainingIndex.load(tmp_path / "second" / INDEX_NAME)
     assert len(seen) == training["training_circuits"] + 1
     assert seen.knows("f" * 32)

@@ -82,6 +82,7 @@ def _training(config: Mapping[str, Any]) -> list[str]:
         f"{training['held_out_circuits']:,} held out, split {training['split']}. Left out: "
         f"{', '.join(f'{count} {reason}' for reason, count in training['left_out'].items()) or 'none'}.",
         f"- Command: `{training['command']}` (seed {training['recipe']['seed']}; the whole recipe is in config.json).",
+        *beginning_lines(training.get("from")),
         f"- Cost: {training['tokens_seen']:,} tokens, {training['seconds'] / 60:.0f} minutes of wall time.",
         f"- Held-out loss: {training['held_out_nats_per_token']} nats a token, "
         f"{training['held_out_bits_per_unit']} bits a {training['unit']}.",
@@ -90,6 +91,17 @@ def _training(config: Mapping[str, Any]) -> list[str]:
         "## What its samples are worth",
         "",
     ]
+
+
+def beginning_lines(begun: Mapping[str, Any] | None) -> list[str]:
+    """What the model goes on from, and what that went on from."""
+    if begun is None:
+        return []
+    told = (
+        f"- Goes on from the model `{begun['model']}` with the weights {begun['weights'][:12]} (`{begun['command']}`, "
+        f"{begun['tokens_seen']:,} tokens), for which {begun['new_tokens']} tokens of the vocabulary were new."
+    )
+    return [told, *beginning_lines(begun["from"])]
 
 
 #: By kind of recipe: label of the card's table -> figure of a round, of what was learnt by reward.

@@ -153,11 +153,11 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What training goes on from: a model's `network` for the vocabulary that its language has now."""
+    """What training goes on from: a model's `network` for the vocabulary that its language has now, of which
+    `new_tokens` were not known to it. `config` is config.json as it is; `sha256` names the weights.
+    """
 
-    name: str
-    kind: str
-    language: str
+    config: Mapping[str, Any]
     network: Decoder
     sha256: str
     new_tokens: int
@@ -184,8 +184,7 @@ def load_beginning(folder: Path) -> Beginning:
     if before is not None and before.shape == (len(tokens), vectors.shape[1]):
         vectors[[now for now, _ in kept]] = before[[then for _, then in kept]].to(torch.float32)
         weights["embedding.weight"] = vectors
-    network = _network(folder, decoder, weights)
-    return Beginning(config["name"], config["kind"], config["language"], network, sha256, len(vocabulary) - len(kept))
+    return Beginning(config, _network(folder, decoder, weights), sha256, len(vocabulary) - len(kept))
 
 
 def _read_config(folder: Path) -> tuple[dict[str, Any], list[str]]:

@@ -139,11 +139,12 @@ def _beginning(run: TrainingRun) -> tuple[Decoder | None, dict[str, Any]]:
     from app.inference.checkpoint import load_beginning
 
     model, recipe = load_beginning(run.beginning), run.recipe
-    for what, theirs, ours in (("kind", model.kind, recipe.kind), ("language", model.language, recipe.language)):
-        if theirs != ours:
-            raise InvalidRequest(f"model {model.name} has {what} {theirs!r}, recipe {recipe.name} wants {ours!r}")
-    told = {"model": model.name, "weights": model.sha256, "new_tokens": model.new_tokens}
-    return model.network, {"from": told}
+    name, before = model.config["name"], model.config["training"]
+    for what, ours in (("kind", recipe.kind), ("language", recipe.language)):
+        if model.config[what] != ours:
+            raise InvalidRequest(f"model {name} has {what} {model.config[what]!r}, recipe {recipe.name} wants {ours!r}")
+    told = {"model": name, "weights": model.sha256, "new_tokens": model.new_tokens}
+    return model.network, {"from": told | {key: before.get(key) for key in ("command", "tokens_seen", "from")}}
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,11 @@ class QuantumGenerateRequest(GenerateRequest):
         description="Each row is the first of at most `attempts` draws that does what its family is for, judged by "
         "simulation; where none does, its status is rejected. The family must have an oracle.",
     )
-    attempts: int = Field(8, ge=1, le=64, description="With verify: most programs that are drawn for one row.")
+    attempts: int = Field(
+        8, ge=1, le=64,
+        description="With verify: most programs that are drawn for one row, the first at the temperature asked for, each "
+        "further one at a cooler one.",
+    )  # fmt: skip
 
     @field_validator("verify")
     @classmethod

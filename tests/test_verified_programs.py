@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app import workshop_local
 from app.errors import EngineClosed, InvalidRequest, LimitExceeded
+from app.inference.engine import Sequence as EngineSequence
 from app.inference.randomness import stream_key
 from app.quantum.oracles import Oracle, OracleVerdict, oracles
 from app.quantum.program import QuantumProgram
@@ -83,6 +85,20 @@ def test_a_row_that_passes_at_once_is_the_row_of_the_same_request_without_verify
     assert same
     assert all(a == b for a, b in same)
     assert not any("draws" in row or "verification" in row for row in plain)
+
+
+def test_each_further_draw_of_a_row_is_cooler_down_to_a_share_of_what_was_asked_for(
+    workshop: LocalWorkshop, even_family: str, monkeypatch: pytest.MonkeyPatch
+):
+    temperatures: list[float] = []
+
+    def noted(prompt: list[int], key: int, temperature: float, *rest: Any, **named: Any) -> EngineSequence:
+        temperatures.append(temperature)
+        return EngineSequence(prompt, key, temperature, *rest, **named)
+
+    monkeypatch.setattr(workshop_local, "EngineSequence", noted)
+    produce(workshop, "quantum.generate", asked(even_family, attempts=9, grammar=False, temperature=2.0), [0])
+    assert temperatures == pytest.approx([2.0, 1.8, 1.6, 1.4, 1.2, 1.0, 0.8, 0.8, 0.8])
 
 
 def test_a_verified_row_does_not_depend_on_who_shares_its_batch(workshop: LocalWorkshop, even_family: str):

@@ -231,8 +231,8 @@ class QuantumGenerateRequest(GenerateRequest):
     )
     attempts: int = Field(
         8, ge=1, le=64,
-        description="With verify: most programs that are drawn for one row, the first at the temperature asked for, each "
-        "further one at a cooler one.",
+        description="With verify: most programs that are drawn for one row. The first is drawn at the temperature "
+        "asked for, each further one at a cooler one.",
     )  # fmt: skip
 
     @field_validator("verify")

@@ -308,12 +308,16 @@ def test_the_command_line_loads_no_heavy_library():
     assert done.stdout.strip() == "[]"
 
 
-def test_help_takes_less_than_half_a_second_of_work():
-    before = os.times()
-    subprocess.run([sys.executable, "-m", "app", "--help"], stdout=subprocess.DEVNULL, timeout=60, check=True)
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    assert spent < 0.5
+def test_help_takes_a_few_times_the_work_of_loading_the_library_that_writes_it():
+    def work_s(*words: str) -> float:
+        before = os.times()
+        subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, timeout=60, check=True)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(work_s("-m", "app", "--help") for _ in range(3)) < 10 * min(
+        work_s("-c", "import typer") for _ in range(3)
+    )
 
 
 def test_the_version_and_bare_groups(capsys: pytest.CaptureFixture[str]):

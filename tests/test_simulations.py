@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import threading
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator
@@ -21,6 +20,7 @@ from app.technologies._base import technologies
 from app.testbenches._base import testbenches
 from app.workshop import OUTCOME_OF, Row
 from tests.bench_workshop import PAIR, BenchWorkshop, bench_workshop
+from tests.decks import run_as_written
 
 Result = TypeVar("Result")
 
@@ -161,11 +161,7 @@ def test_two_callers_at_once_get_what_each_gets_alone(simulations: Simulations) 
 def test_decks_and_operating_points_come_where_they_are_asked_for(simulations: Simulations, tmp_path: Path) -> None:
     (row,) = run(collect(simulations, asked(include_deck=True, include_operating_point=True)))
     assert row["operating_point"]["M1"]["gm"] > 0
-    for name, text in row["decks"].items():
-        deck = tmp_path / f"{name}.cir"
-        deck.write_text(text)
-        done = subprocess.run(["ngspice", "-b", deck], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
+    run_as_written(row["decks"], tmp_path)
 
 
 @pytest.mark.simulator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from app.testbenches._base import Corner, testbenches
 from app.testbenches._simulator import Bench, BenchSimulator, SimulationRow, make_corner, prepare_bench
 from app.workshop import OUTCOME_OF, Row, is_finished
 from tests.closed_form_amplifier import ClosedFormAmplifier, NoTables
+from tests.decks import run_as_written
 from tests.predicting import FormulaNetwork, predictions
 from tests.sizing import EASY, IMPOSSIBLE, MILLER, FormulaPool, nothing_learnt, size_request, sizings
 
@@ -474,8 +474,4 @@ def test_ngspice_sizes_an_amplifier_and_a_simulation_of_its_sizes_says_the_same(
     bench = prepare_bench(parse_spice(MILLER).netlist, testbenches["opamp"], technologies["generic180"], corner=slow)
     (again,) = BenchSimulator(ngspice).run(bench, [bench.space.vector(row["sizes"])])
     assert again["metrics"] == row["metrics"][str(slow)]
-    for name, text in row["decks"][str(slow)].items():
-        deck = tmp_path / f"{name}.cir"
-        deck.write_text(text)
-        done = subprocess.run(["ngspice", "-b", deck], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
+    run_as_written(row["decks"][str(slow)], tmp_path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.quantum.gates import GATES
 from app.quantum.program import Operation, QuantumProgram, barrier
-from app.tokens.qasm_domain import OPERATION_START, QUBIT_START, WHEN_START, count_after
+from app.tokens.qasm_domain import OPERATION_START, QUBIT_START, ROOM_START, WHEN_START, room_after
 
 #: Angles that have a token of their own, and angles that have none.
 EXACT_ANGLES = st.builds(lambda k, d: k * math.pi / d, st.integers(-16, 16), st.sampled_from((1, 2, 3, 4, 6, 8, 16)))
@@ -62,12 +62,19 @@ def _registers(draw: st.DrawFn, count: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def with_counts(statements: Sequence[int]) -> list[int]:
-    """The first statements of a body (token ids), with each count that stands after one of them."""
+def with_room(statements: Sequence[int], most: int) -> list[int]:
+    """The first statements of a body (token ids), with the room left of `most` where it stands after one of them."""
     ids: list[int] = []
     for done, statement in enumerate(split_statements(statements), start=1):
-        ids += [*statement, *count_after(done)]
+        ids += [*statement, *room_after(done, most)]
     return ids
+
+
+def retold(sentence: Sequence[int], most: int) -> list[int]:
+    """A sentence (token ids) with the room that it tells of counted from `most` statements."""
+    start = next(place for place, token in enumerate(sentence) if WHEN_START <= token < QUBIT_START)
+    statements = [token for token in sentence[start:-1] if not ROOM_START <= token < WHEN_START]
+    return [*sentence[:start], *with_room(statements, most), sentence[-1]]
 
 
 def split_statements(ids: Sequence[int]) -> list[Sequence[int]]:

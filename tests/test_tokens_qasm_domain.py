@@ -20,19 +20,21 @@ from app.quantum.gates import GATES
 from app.quantum.program import Operation, QuantumProgram, compacted
 from app.quantum.qasm import parse_qasm2
 from app.tokens.qasm_domain import (
-    AFTER_STEP,
     BOUNDS,
     MAX_CLBITS,
     MAX_PREFIX_TOKENS,
     MAX_QUBITS,
     MAX_STATEMENTS,
+    ROOM_STEP,
     VOCABULARY,
     ProgramConstraint,
     QasmDomain,
     bucket,
     least_of,
+    named_qubit,
+    qubit_token,
 )
-from tests.quantum_programs import EXACT_ANGLES, programs, split_statements, with_counts
+from tests.quantum_programs import EXACT_ANGLES, programs, retold, split_statements, with_room
 from tests.random_walks import illegal_positions
 from tests.tiny_models import CPU
 
@@ -75,7 +77,11 @@ def assert_round_trips(labelled: list[tuple[QuantumProgram, str]], *, narrow_eve
     anything = ProgramConstraint(dynamic=True)
     assert not any(illegal_positions(GRAMMAR, [anything] * len(sentences), sentences))
     narrow = [what_it_is(program, family) for program, family in labelled[::narrow_every]]
-    assert not any(illegal_positions(GRAMMAR, narrow, sentences[::narrow_every]))
+    cut = [
+        retold(sentence, constraint.max_statements)
+        for sentence, constraint in zip(sentences[::narrow_every], narrow, strict=True)
+    ]
+    assert not any(illegal_positions(GRAMMAR, narrow, cut))
 
 
 def what_it_is(program: QuantumProgram, family: str) -> ProgramConstraint:
@@ -135,6 +141,15 @@ def test_angles_of_the_grid_come_back_exactly(program: QuantumProgram):
             assert math.remainder(angle - exact, period) == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("power", [20, 21, 22, 40, 1000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_angle_below_the_least_of_the_grid_comes_back_as_that_or_as_nothing(power: int, sign: int):
+    program = QuantumProgram(1, 0, (Operation("rz", (0,), (sign * math.pi * 2.0**-power,)),))
+    decoded, _ = LANGUAGE.decode(LANGUAGE.encode(program, "qft", RNG))
+    assert decoded.operations[0].angles[0] == pytest.approx(sign * math.pi * 2.0**-power, abs=math.pi * 2.0**-20 / 2)
+    assert (decoded.operations[0].angles[0] == 0) == (power > 20)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_token(family: str):
     program = QuantumProgram(1, 0, (Operation("h", (0,)),))
@@ -185,9 +200,9 @@ def test_a_program_by_hand_reads_as_its_statements():
         (1, 1),
     )
     text = (
-        "family:qft width:3 size:11 depth:6 qreg q0 q1 qreg q2 creg c0 creg c1 uses:x uses:h uses:cp "
-        "h q0 cp q0 q1 pi*1/4 barrier barrier_on q0 q2 measure q1 c0 reset q1 when:1 c0 x q2 when:0 c1 reset q0 "
-        "after:8 measure q2 c1 <end>"
+        "family:qft width:3 size:11 depth:6 qreg q0 q1 qreg q-1 creg c0 creg c1 uses:x uses:h uses:cp "
+        "h q0 cp q0 q1 pi*1/4 barrier barrier_on q0 q-1 measure q1 c0 reset q1 when:1 c0 x q-1 when:0 c1 reset q0 "
+        "room:8 measure q-1 c1 <end>"
     )
     assert program.depth == 5
     assert LANGUAGE.encode(program, "qft", RNG) == words(text)
@@ -223,17 +238,37 @@ def test_every_number_is_in_the_one_bucket_between_its_least_and_its_bound():
     assert all(abs(bound - 2 ** (place / 2)) < 0.6 for place, bound in enumerate(BOUNDS[1:], start=2))
 
 
-@pytest.mark.parametrize("statements", [7, 8, 9, 16, 20, 1023])
-def test_a_sentence_says_after_every_eighth_statement_how_many_there_are(statements: int):
+@pytest.mark.parametrize("statements", [7, 8, 9, 11, 12, 16, 20, 1023])
+def test_a_sentence_says_after_every_eighth_statement_how_much_room_its_size_leaves(statements: int):
     ids = LANGUAGE.encode(xs(statements), "random", RNG)
-    counts = [f"after:{count}" for count in range(8, statements + 1, 8)]
-    assert [token for token in names(ids).split() if token.startswith("after:")] == counts
-    for count in counts:
-        place = ids.index(VOCABULARY.index[count])
-        assert ids[:place].count(VOCABULARY.index["x"]) == int(count.removeprefix("after:"))
+    told = [place for place, token in enumerate(names(ids).split()) if token.startswith("room:")]
+    assert [ids[:place].count(VOCABULARY.index["x"]) for place in told] == list(range(8, statements + 1, 8))
+    for done, place in enumerate(told, start=1):
+        left = BOUNDS[bucket(statements)] - ROOM_STEP * done
+        assert left <= int(names([ids[place]]).removeprefix("room:")) < left + ROOM_STEP
         assert names(ids[place - 2 : place]) == "x q0", "the statement is whole"
-    assert names(ids[-2:]) == ("q0 <end>" if statements % 8 else f"{counts[-1]} <end>")
-    assert AFTER_STEP == 8
+    assert names(ids[-2:-1]).startswith("q" if statements % 8 else "room:")
+    assert ROOM_STEP == 8
+
+
+@pytest.mark.parametrize(
+    ("width", "told"),
+    [
+        (1, "q0"), (2, "q0 q-1"), (3, "q0 q1 q-1"), (4, "q0 q1 q-2 q-1"), (5, "q0 q1 q2 q-2 q-1"),
+        (MAX_QUBITS, " ".join([*(f"q{n}" for n in range(64)), *(f"q-{n}" for n in range(64, 0, -1))])),
+    ],
+)  # fmt: skip
+def test_a_qubit_is_named_from_the_nearer_end(width: int, told: str):
+    assert names([qubit_token(qubit, width) for qubit in range(width)]) == told
+    assert [named_qubit(qubit_token(qubit, width), width) for qubit in range(width)] == list(range(width))
+    assert names(LANGUAGE.prefix(QuantumProgram(width, 0, ()))) == f"qreg {told}"
+
+
+def test_a_qubit_is_read_by_either_name():
+    text = "family:ghz width:4 size:4 depth:2 qreg q0 q1 q-2 q-1 nocreg uses:cx uses:h {}<end>"
+    far, near = (text.format(body) for body in ("cx q3 q2 cx q-4 q-3 ", "cx q-1 q-2 cx q0 q1 "))
+    for checks_size in (True, False):
+        assert LANGUAGE.decode(words(far), checks_size=checks_size) == LANGUAGE.decode(words(near))
 
 
 @pytest.mark.parametrize(
@@ -262,9 +297,9 @@ def test_a_family_without_a_token_is_not_expressible():
         LANGUAGE.encode(QuantumProgram(1, 0, (Operation("x", (0,)),)), "swap_test", RNG)
 
 
-#: The head of a sentence on two qubits, which declares two statements and uses x and cx, in 10 tokens with
+#: The head of a sentence on two qubits, which declares two statements and uses x and cx, in 11 tokens with
 #: ``<begin>``; and of one which declares seven or eight.
-PAIR = "family:ghz width:2 size:2 depth:2 qreg q0 q1 uses:cx uses:x "
+PAIR = "family:ghz width:2 size:2 depth:2 qreg q0 q-1 nocreg uses:cx uses:x "
 EIGHT = PAIR.replace("size:2", "size:8")
 
 
@@ -281,40 +316,46 @@ EIGHT = PAIR.replace("size:2", "size:8")
         ("family:ghz width:2 size:2 depth:2 depth:2", 5, "depth:2 where qreg is due"),
         ("family:ghz width:2 size:2 depth:2 size:2", 5, "size:2 where qreg is due"),
         ("family:ghz width:2 size:2 depth:2 qreg h", 6, "h where q0 is due"),
-        ("family:ghz width:2 size:2 depth:2 qreg q0 q2", 7, "q2 where q1 is due"),
-        ("family:ghz width:2 size:2 depth:2 qreg q0 q1 creg q1", 9, "q1 where c0 is due"),
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q1", 7, "q1 where q-1 is due"),
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q-1 q1", 8, "q1 where creg or nocreg is due"),
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q-1 qreg h", 9, "h where no further bit is due"),
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q-1 creg q1", 9, "q1 where c0 is due"),
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q-1 uses:x", 8, "uses:x where creg or nocreg is due"),
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q-1 creg c0 nocreg x q0", 11, "x, which the sentence does not "
+         "declare that it uses"),
         ("family:ghz width:3 size:2 depth:2 qreg q0 q1 h", 8, "2 qubits in registers, 3 were declared"),
-        ("family:ghz width:2 size:2 depth:2 qreg q0 q1 uses:x uses:cx", 9, "uses:cx out of order"),
-        (PAIR + "q0", 10, "q0 where a statement or <end> is due"),
-        (PAIR + "cx q0 q0", 10, "cx on qubits (0, 0), which must be distinct and below 2"),
-        (PAIR + "x q2", 10, "x on qubits (2,), which must be distinct and below 2"),
-        (PAIR + "x c0", 11, "c0 where a qubit is due"),
-        (PAIR + "measure q0 q1", 12, "q1 where a classical bit is due"),
-        (PAIR + "measure q0 c0", 12, "c0, of 0 classical bits declared"),
-        (PAIR + "when:1 c0 x q0", 11, "c0, of 0 classical bits declared"),
-        (PAIR + "rx q0 h", 12, "h where an angle is due"),
-        (PAIR + "rx q0 bin1 pi*1/2", 13, "pi*1/2 where a fine bin is due"),
-        (PAIR + "barrier_on x", 11, "x where a qubit is due"),
-        (PAIR + "barrier_on q1 q0 x", 10, "barrier_on (1, 0), which must ascend, be below 2 and not be all of these"),
-        (PAIR + "barrier_on q0 q1 x", 10, "barrier_on (0, 1), which must ascend, be below 2 and not be all of these"),
-        (PAIR + "barrier_on q2 x", 10, "barrier_on (2,), which must ascend, be below 2 and not be all of these"),
-        (PAIR + "x q0", 12, "the sequence stops where a statement or <end> is due"),
-        (PAIR + "h q0", 10, "h, which the sentence does not declare that it uses"),
-        (PAIR + "x q0 " * 8 + "<end>", 26, "<end> where after:8 is due"),
-        (EIGHT + "after:8 x q0", 10, "after:8 where a statement or <end> is due"),
-        (EIGHT + "x q0 " * 7 + "after:8", 24, "after:8 where a statement or <end> is due"),
-        (EIGHT + "x q0 " * 8 + "x q0", 26, "x where after:8 is due"),
-        (EIGHT + "x q0 " * 8 + "<end>", 26, "<end> where after:8 is due"),
-        (EIGHT + "x q0 " * 8 + "after:16", 26, "after:16 where after:8 is due"),
-        (EIGHT + "x q0 " * 8, 26, "the sequence stops where after:8 is due"),
-        (EIGHT + "x q0 " * 8 + "after:8 after:8", 27, "after:8 where a statement or <end> is due"),
-        (EIGHT + "x q0 " * 7 + "barrier_on q1 <end>", 26, "<end> where after:8 is due"),
-        (EIGHT + "x q0 " * 7 + "cx q0 after:8", 26, "after:8 where a qubit is due"),
-        (PAIR + "<end>", 10, "no statement"),
-        (PAIR.replace("size:2", "size:1") + "<end>", 10, "no statement"),
-        (PAIR.replace("qreg q0 q1", "qreg q0 q1 creg c0") + "when:1 c0 measure q0 c0", 12,
+        ("family:ghz width:2 size:2 depth:2 qreg q0 q-1 nocreg uses:x uses:cx", 10, "uses:cx out of order"),
+        (PAIR + "q0", 11, "q0 where a statement or <end> is due"),
+        (PAIR + "cx q0 q0", 11, "cx on qubits (0, 0), which must be distinct and below 2"),
+        (PAIR + "cx q0 q-2", 11, "cx on qubits (0, 0), which must be distinct and below 2"),
+        (PAIR + "x q2", 11, "x on qubits (2,), which must be distinct and below 2"),
+        (PAIR + "x q-3", 11, "x on qubits (-1,), which must be distinct and below 2"),
+        (PAIR + "x c0", 12, "c0 where a qubit is due"),
+        (PAIR + "measure q0 q1", 13, "q1 where a classical bit is due"),
+        (PAIR + "measure q0 c0", 13, "c0, of 0 classical bits declared"),
+        (PAIR + "when:1 c0 x q0", 12, "c0, of 0 classical bits declared"),
+        (PAIR + "rx q0 h", 13, "h where an angle is due"),
+        (PAIR + "rx q0 bin1 pi*1/2", 14, "pi*1/2 where a fine bin is due"),
+        (PAIR + "barrier_on x", 12, "x where a qubit is due"),
+        (PAIR + "barrier_on q1 q0 x", 11, "barrier_on (1, 0), which must ascend, be below 2 and not be all of these"),
+        (PAIR + "barrier_on q0 q1 x", 11, "barrier_on (0, 1), which must ascend, be below 2 and not be all of these"),
+        (PAIR + "barrier_on q2 x", 11, "barrier_on (2,), which must ascend, be below 2 and not be all of these"),
+        (PAIR + "barrier_on q-3 x", 11, "barrier_on (-1,), which must ascend, be below 2 and not be all of these"),
+        (PAIR + "x q0", 13, "the sequence stops where a statement or <end> is due"),
+        (PAIR + "h q0", 11, "h, which the sentence does not declare that it uses"),
+        (EIGHT + "room:8 x q0", 11, "room:8 where a statement or <end> is due"),
+        (EIGHT + "x q0 " * 7 + "room:0", 25, "room:0 where a statement or <end> is due"),
+        (EIGHT + "x q0 " * 8 + "x q0", 27, "x where the room left is due"),
+        (EIGHT + "x q0 " * 8 + "<end>", 27, "<end> where the room left is due"),
+        (EIGHT + "x q0 " * 8, 27, "the sequence stops where the room left is due"),
+        (EIGHT + "x q0 " * 8 + "room:0 room:0", 28, "room:0 where a statement or <end> is due"),
+        (EIGHT + "x q0 " * 7 + "barrier_on q1 <end>", 27, "<end> where the room left is due"),
+        (EIGHT + "x q0 " * 7 + "cx q0 room:0", 27, "room:0 where a qubit is due"),
+        (PAIR + "<end>", 11, "no statement"),
+        (PAIR.replace("size:2", "size:1") + "<end>", 11, "no statement"),
+        (PAIR.replace("nocreg", "creg c0") + "when:1 c0 measure q0 c0", 12,
          "a condition before measure, it belongs to gates and reset"),
-        (PAIR.replace("qreg q0 q1", "qreg q0 q1 creg c0") + "when:1 c0 barrier", 12,
+        (PAIR.replace("nocreg", "creg c0") + "when:1 c0 barrier", 12,
          "a condition before barrier, it belongs to gates and reset"),
     ],
 )  # fmt: skip
@@ -329,6 +370,7 @@ def test_a_sequence_that_stops_being_a_sentence_says_where_and_why(text: str, po
 def test_a_body_may_end_before_and_after_the_size_that_it_declares(count: int, bound: int):
     ids = LANGUAGE.encode(xs(count), "ghz", RNG)
     ids[3:5] = VOCABULARY.ids([f"size:{bound}", "depth:1"])
+    ids = retold(ids, bound)
     assert LANGUAGE.decode(ids) == (xs(count), "ghz")
     assert illegal_positions(GRAMMAR, [ProgramConstraint()], [ids]) == [None]
 
@@ -345,8 +387,8 @@ def test_a_sentence_of_more_statements_than_can_be_counted_is_none(count: int):
 
 
 def test_there_is_no_bit_after_the_last():
-    widest = " ".join(f"q{number}" for number in range(MAX_QUBITS))
-    text = f"family:ghz width:128 size:2 depth:2 qreg {widest} qreg c0"
+    widest = names(LANGUAGE.prefix(QuantumProgram(MAX_QUBITS, 0, ())))
+    text = f"family:ghz width:128 size:2 depth:2 {widest} qreg c0"
     with pytest.raises(NotASentence, match="c0 where no further bit is due"):
         LANGUAGE.decode(words(text))
 
@@ -357,18 +399,20 @@ def test_a_sentence_begins_with_begin():
 
 
 def test_of_a_bare_network_the_registers_are_held_to_and_the_other_declarations_are_not():
-    text = "family:ghz width:5 size:128 depth:90 qreg q0 q1 uses:x uses:cx h q0 after:40 cx q0 q1 x q1 after:8 <end>"
+    text = "family:ghz width:5 size:128 depth:90 qreg q0 q-1 uses:x uses:cx h q0 room:40 cx q0 q-1 x q1 room:8 <end>"
     program, family = LANGUAGE.decode(words(text), checks_size=False)
     operations = (Operation("h", (0,)), Operation("cx", (0, 1)), Operation("x", (1,)))
     assert (program, family) == (QuantumProgram(2, 0, operations), "ghz")
     with pytest.raises(NotASentence, match="below 2"):
         LANGUAGE.decode(words(text.replace("h q0", "h q2")), checks_size=False)
-    with pytest.raises(NotASentence, match="after:8 where a statement or <end> is due"):
-        LANGUAGE.decode(words(text.replace("after:8", "after:8 after:8")), checks_size=False)
-    with pytest.raises(NotASentence, match="after:40 where a statement or <end> is due"):
-        LANGUAGE.decode(words(text.replace("h q0 after:40", "after:40 h q0")), checks_size=False)
-    uncounted = "family:ghz width:1 size:1 depth:1 qreg q0 uses:x" + " x q0" * 9 + " <end>"
-    assert LANGUAGE.decode(words(uncounted), checks_size=False)[0] == xs(9)
+    with pytest.raises(NotASentence, match="room:8 where a statement or <end> is due"):
+        LANGUAGE.decode(words(text.replace("room:8", "room:8 room:8")), checks_size=False)
+    with pytest.raises(NotASentence, match="room:40 where a statement or <end> is due"):
+        LANGUAGE.decode(words(text.replace("h q0 room:40", "room:40 h q0")), checks_size=False)
+    with pytest.raises(NotASentence, match="q-1 where q1 is due"):
+        LANGUAGE.decode(words("family:ghz width:2 size:1 depth:1 qreg q0 q-1 q1 x q0 <end>"), checks_size=False)
+    untold = "family:ghz width:1 size:1 depth:1 qreg q0 nocreg uses:x" + " x q0" * 9 + " <end>"
+    assert LANGUAGE.decode(words(untold), checks_size=False)[0] == xs(9)
 
 
 def test_a_prompt_is_what_every_sentence_under_the_constraint_shares():
@@ -384,9 +428,9 @@ def test_a_prompt_is_what_every_sentence_under_the_constraint_shares():
     assert LANGUAGE.prompt(replace(whole, min_statements=33, max_statements=45)) == LANGUAGE.prompt(whole)
     assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 3, 1023, 725, (5, 6)))[3:]) == "size:1024 depth:6 qreg q0"
     assert names(LANGUAGE.prompt(ProgramConstraint("ghz", 1, 1, 1, (0, 1)))[3:]) == "size:1 depth:1 qreg q0"
-    prefix = tuple(words("qreg q0 q1 qreg q2 creg c0 h q0")[1:])
+    prefix = tuple(words("qreg q0 q1 qreg q-1 creg c0 h q0")[1:])
     assert LANGUAGE.prompt(replace(whole, qubits=None, prefix=prefix)) == words(
-        "family:ghz width:3 size:45 depth:6 qreg q0 q1 qreg q2 creg c0"
+        "family:ghz width:3 size:45 depth:6 qreg q0 q1 qreg q-1 creg c0"
     )
 
 
@@ -400,14 +444,14 @@ def test_a_prefix_is_the_program_without_its_declarations(program: QuantumProgra
     assert constraint.prefix == constraint.prefix_registers + constraint.prefix_statements
     assert [len(split_statements(constraint.prefix_statements))] == [len(program.operations)]
     sentence = LANGUAGE.encode(program, "ghz", RNG)
-    body = with_counts(constraint.prefix_statements)
+    body = with_room(constraint.prefix_statements, BOUNDS[bucket(len(program.operations))])
     assert sentence[-1 - len(body) : -1] == body
 
 
 def test_a_prefix_without_statements_is_its_registers():
     prefix = LANGUAGE.prefix(QuantumProgram(3, 1, ()))
     constraint = ProgramConstraint(prefix=prefix)
-    assert names(prefix) == "qreg q0 q1 q2 creg c0"
+    assert names(prefix) == "qreg q0 q1 q-1 creg c0"
     assert (constraint.prefix_registers, constraint.prefix_statements) == (prefix, ())
 
 
@@ -416,14 +460,14 @@ def test_a_prefix_without_statements_is_its_registers():
     [
         ("", ""),
         ("x q0", "x q0"),
-        ("x q0 " * 8, "x q0 " * 8 + "after:8"),
-        ("x q0 " * 7 + "barrier_on q0 q2 barrier", "x q0 " * 7 + "barrier_on q0 q2 after:8 barrier"),
-        ("x q0 " * 7 + "when:1 c0 x q0 when:0 c1 h q0", "x q0 " * 7 + "when:1 c0 x q0 after:8 when:0 c1 h q0"),
-        ("rx q0 bin1 bin2 " * 17, ("rx q0 bin1 bin2 " * 8 + "after:{} ") * 2 + "rx q0 bin1 bin2"),
+        ("x q0 " * 8, "x q0 " * 8 + "room:8"),
+        ("x q0 " * 7 + "barrier_on q0 q2 barrier", "x q0 " * 7 + "barrier_on q0 q2 room:8 barrier"),
+        ("x q0 " * 7 + "when:1 c0 x q0 when:0 c1 h q0", "x q0 " * 7 + "when:1 c0 x q0 room:8 when:0 c1 h q0"),
+        ("rx q0 bin1 bin2 " * 17, ("rx q0 bin1 bin2 " * 8 + "room:{} ") * 2 + "rx q0 bin1 bin2"),
     ],
 )
-def test_a_count_stands_after_every_eighth_statement_and_after_the_last_too(statements: str, body: str):
-    assert names(with_counts(VOCABULARY.ids(statements.split()))) == body.format(8, 16).strip()
+def test_the_room_stands_after_every_eighth_statement_and_after_the_last_too(statements: str, body: str):
+    assert names(with_room(VOCABULARY.ids(statements.split()), 11)) == body.format(8, 0).strip()
 
 
 def ids_of(text: str) -> tuple[int, ...]:
@@ -477,13 +521,13 @@ def ids_of(text: str) -> tuple[int, ...]:
             "/prefix",
         ),
         (
-            {"prefix": ids_of("qreg q0 after:8 x q0")},
-            "the prefix is not made of registers and statements: after:8 where a statement or <end> is due",
+            {"prefix": ids_of("qreg q0 room:8 x q0")},
+            "the prefix is not made of registers and statements: room:8 where a statement or <end> is due",
             "/prefix",
         ),
         (
-            {"prefix": ids_of("qreg q0" + " x q0" * 8 + " after:8")},
-            "the prefix is not made of registers and statements: after:8 where a statement or <end> is due",
+            {"prefix": ids_of("qreg q0" + " x q0" * 8 + " room:0")},
+            "the prefix is not made of registers and statements: room:0 where a statement or <end> is due",
             "/prefix",
         ),
         (
@@ -492,12 +536,12 @@ def ids_of(text: str) -> tuple[int, ...]:
             "/prefix",
         ),
         (
-            {"qubits": 3, "prefix": ids_of("qreg q0 q1 x q0")},
+            {"qubits": 3, "prefix": ids_of("qreg q0 q-1 x q0")},
             "3 qubits are asked for and the prefix has 2; ask for as many as it has, or leave the number out",
             "/qubits",
         ),
         (
-            {"max_statements": 2, "prefix": ids_of("qreg q0 q1 x q0 x q0")},
+            {"max_statements": 2, "prefix": ids_of("qreg q0 q-1 x q0 x q0")},
             "the prefix has 2 statements and leaves 1 qubits idle, which does not fit into 2",
             "/max_gates",
         ),
@@ -522,7 +566,7 @@ def ids_of(text: str) -> tuple[int, ...]:
             "/gate_set",
         ),
         (
-            {"coupling": ((0, 1), (1, 2)), "prefix": ids_of("qreg q0 q1 q2 cx q1 q0 cx q0 q2")},
+            {"coupling": ((0, 1), (1, 2)), "prefix": ids_of("qreg q0 q1 q-1 cx q1 q0 cx q0 q-1")},
             "the prefix applies cx to qubits (0, 2), which coupling_map does not join",
             "/coupling_map",
         ),

@@ -22,13 +22,13 @@ from app.quantum.qasm import write_qasm2, write_qasm3
 from app.tokens._base import PAD
 from app.tokens._qasm_domain_grammar import QasmDomainState
 from app.tokens.qasm_domain import (
-    AFTER_START,
     BOUNDS,
     DEPTH_START,
     MAX_QUBITS,
     MAX_STATEMENTS,
     OPERATIONS,
     QUBIT_START,
+    ROOM_START,
     SIZE_START,
     USES_START,
     VOCABULARY,
@@ -37,8 +37,10 @@ from app.tokens.qasm_domain import (
     QasmDomain,
     bucket,
     least_of,
+    qubit_token,
+    room_after,
 )
-from tests.quantum_programs import programs, with_counts
+from tests.quantum_programs import programs, with_room
 from tests.random_walks import illegal_positions, started, walk
 from tests.tiny_models import CPU
 
@@ -144,7 +146,8 @@ def check(sentence: Sequence[int], constraint: ProgramConstraint) -> tuple[Quant
     prompt = LANGUAGE.prompt(constraint)
     assert list(sentence[: len(prompt)]) == prompt
     body = sentence[next(place for place, token in enumerate(sentence) if WHEN_START <= token < QUBIT_START) : -1]
-    assert body == with_counts([token for token in body if not AFTER_START <= token < WHEN_START])
+    most = min(constraint.max_statements, BOUNDS[sentence[3] - SIZE_START])
+    assert body == with_room([token for token in body if not ROOM_START <= token < WHEN_START], most)
     assert constraint.family in (None, family)
     assert constraint.qubits in (None, program.qubit_count)
     assert constraint.dynamic or not program.is_dynamic
@@ -157,7 +160,7 @@ def check(sentence: Sequence[int], constraint: ProgramConstraint) -> tuple[Quant
     assert fewest <= BOUNDS[size], "some program has what is declared"
     assert least_of(size) <= constraint.max_statements
     assert fewest <= constraint.max_statements
-    uses = {OPERATIONS[token - USES_START] for token in sentence if USES_START <= token < AFTER_START}
+    uses = {OPERATIONS[token - USES_START] for token in sentence if USES_START <= token < ROOM_START}
     assert uses
     gates = set(program.gates_used)
     if constraint.gate_set is not None:
@@ -331,8 +334,8 @@ def test_what_no_sentence_can_be_is_refused(constraint: ProgramConstraint, sente
 
 TWO = "family:permutation width:2"
 ONE = "family:permutation width:1"
-Q2 = "qreg q0 q1 uses:cx uses:h"
-SEVEN = Q2 + " h q1" + " h q0" * 6
+Q2 = "qreg q0 q-1 nocreg uses:cx uses:h"
+SEVEN = Q2 + " h q-1" + " h q0" * 6
 
 
 @pytest.mark.parametrize(
@@ -350,46 +353,53 @@ SEVEN = Q2 + " h q1" + " h q0" * 6
         (f"{TWO} size:3 depth:2 depth:2", 5),  # so is the depth
         (f"{TWO} size:3 qreg", 4),  # which is not left out
         (f"{TWO} size:3 depth:2 uses:h", 5),  # registers first
-        (f"{TWO} size:3 depth:2 qreg q1", 6),  # q0 comes first
+        (f"{TWO} size:3 depth:2 qreg q-1", 6),  # q0 comes first
         (f"{TWO} size:3 depth:2 qreg qreg", 6),  # a register holds something
-        (f"{TWO} size:3 depth:2 qreg q0 uses:h", 7),  # q1 must be declared
-        (f"{TWO} size:3 depth:2 qreg q0 qreg q1 q2", 9),  # two qubits are all
+        (f"{TWO} size:3 depth:2 qreg q0 uses:h", 7),  # q-1 must be declared
+        (f"{TWO} size:3 depth:2 qreg q0 qreg q-1 q2", 9),  # two qubits are all
         (f"{TWO} size:3 depth:2 qreg q0 creg", 7),  # classical bits come after the qubits
-        (f"{TWO} size:3 depth:2 qreg q0 q1 creg c0 qreg", 10),
-        (f"{TWO} size:3 depth:2 qreg q0 q1 creg c1", 9),
-        (f"{TWO} size:3 depth:2 qreg q0 q1 h", 8),  # a gate must be declared
-        (f"{TWO} size:3 depth:2 qreg q0 q1 uses:h uses:cx", 9),  # in order
-        (f"{TWO} size:3 depth:2 qreg q0 q1 uses:h uses:h", 9),
-        (f"{TWO} size:3 depth:2 {Q2} x", 10),  # not declared
-        (f"{TWO} size:3 depth:2 {Q2} measure", 10),  # there is no classical bit
-        (f"{TWO} size:3 depth:2 {Q2} <end>", 10),  # nothing has happened
-        (f"{TWO} size:11 depth:2 {Q2} after:8", 10),  # nothing is there to count
-        (f"{TWO} size:11 depth:2 {Q2} h after:8", 11),  # of what
-        (f"{TWO} size:11 depth:2 {SEVEN} after:8", 24),  # seven are there
-        (f"{TWO} size:11 depth:2 {SEVEN} cx q0 after:8", 26),  # the eighth is not whole
-        (f"{TWO} size:11 depth:2 {SEVEN} h q0 h", 26),  # eight: this is said
-        (f"{TWO} size:11 depth:2 {SEVEN} h q0 barrier_on", 26),
-        (f"{TWO} size:8 depth:2 {SEVEN} h q0 <end>", 26),  # also at the end
-        (f"{TWO} size:11 depth:2 {SEVEN} h q0 after:16", 26),  # and is true
-        (f"{TWO} size:11 depth:2 {SEVEN} h q0 after:8 after:8", 27),  # once
-        (f"{TWO} size:11 depth:2 {SEVEN} h q0 after:8 after:16", 27),
-        (f"{TWO} size:11 depth:2 {SEVEN} barrier h", 25),
-        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on q1 h", 26),  # a barrier that could list more is one too
-        (f"{TWO} size:8 depth:2 {SEVEN} barrier_on q1 <end>", 26),
-        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on q1 after:16", 26),
-        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on after:8", 25),  # of what
-        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on q1 after:8 q1", 27),  # it is closed
-        (f"{TWO} size:3 depth:2 {Q2} h q2", 11),  # outside the width
-        (f"{TWO} size:3 depth:2 {Q2} cx q0 q0", 12),  # one qubit twice
-        (f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} <end>", 24),  # there are seven, and q1 is idle
-        (f"{TWO} size:3 depth:2 {Q2} barrier_on h", 11),  # of what
-        (f"{TWO} size:3 depth:2 {Q2} barrier_on q0 q1", 12),  # these are all
-        (f"{TWO} size:3 depth:2 {Q2} barrier_on q1 q0", 12),
-        (f"{TWO} size:3 depth:2 {Q2} when:0", 10),  # conditions are not asked for
-        ("family:ghz width:2 size:3 depth:2 qreg q0 q1 uses:ccx", 8),  # three qubits, there are two
-        ("family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:ccx ccx q0 q1 q0", 13),
-        (f"{ONE} size:1 depth:1 qreg q0 uses:rx rx q0 bin3 pi*1/2", 11),  # the fine bin is due
-        (f"{ONE} size:2 depth:1 qreg q0 uses:x barrier_on", 8),  # some but not all of one
+        (f"{TWO} size:3 depth:2 qreg q0 q-1 creg c0 qreg", 10),
+        (f"{TWO} size:3 depth:2 qreg q0 q-1 creg c1", 9),
+        (f"{TWO} size:3 depth:2 qreg q0 q1", 7),  # which is named from the other end
+        (f"{TWO} size:3 depth:2 qreg q0 q-1 uses:h", 8),  # whether there are classical bits is said
+        (f"{TWO} size:3 depth:2 qreg q0 nocreg", 7),
+        (f"{TWO} size:3 depth:2 qreg q0 q-1 nocreg creg", 9),
+        (f"{TWO} size:3 depth:2 qreg q0 q-1 creg c0 nocreg", 10),
+        (f"{TWO} size:3 depth:2 qreg q0 q-1 nocreg h", 9),  # a gate must be declared
+        (f"{TWO} size:3 depth:2 qreg q0 q-1 nocreg uses:h uses:cx", 10),  # in order
+        (f"{TWO} size:3 depth:2 qreg q0 q-1 nocreg uses:h uses:h", 10),
+        (f"{TWO} size:3 depth:2 {Q2} x", 11),  # not declared
+        (f"{TWO} size:3 depth:2 {Q2} measure", 11),  # there is no classical bit
+        (f"{TWO} size:3 depth:2 {Q2} <end>", 11),  # nothing has happened
+        (f"{TWO} size:11 depth:2 {Q2} room:8", 11),  # nothing is there yet
+        (f"{TWO} size:11 depth:2 {Q2} h room:8", 12),  # of what
+        (f"{TWO} size:11 depth:2 {SEVEN} room:8", 25),  # seven are there
+        (f"{TWO} size:11 depth:2 {SEVEN} cx q0 room:8", 27),  # the eighth is not whole
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 h", 27),  # eight: the room is told
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 barrier_on", 27),
+        (f"{TWO} size:8 depth:2 {SEVEN} h q0 <end>", 27),  # also at the end
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 room:16", 27),  # and is true
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 room:0", 27),
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 room:8 room:8", 28),  # once
+        (f"{TWO} size:11 depth:2 {SEVEN} h q0 room:8 room:16", 28),
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier h", 26),
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on q-1 h", 27),  # a barrier that could list more is one too
+        (f"{TWO} size:8 depth:2 {SEVEN} barrier_on q-1 <end>", 27),
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on q-1 room:16", 27),
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on room:8", 26),  # of what
+        (f"{TWO} size:11 depth:2 {SEVEN} barrier_on q-1 room:8 q-1", 28),  # it is closed
+        (f"{TWO} size:3 depth:2 {Q2} h q1", 12),  # not its name
+        (f"{TWO} size:3 depth:2 {Q2} h q-2", 12),  # outside the width
+        (f"{TWO} size:3 depth:2 {Q2} cx q0 q0", 13),  # one qubit twice
+        (f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} <end>", 25),  # there are seven, and q-1 is idle
+        (f"{TWO} size:3 depth:2 {Q2} barrier_on h", 12),  # of what
+        (f"{TWO} size:3 depth:2 {Q2} barrier_on q0 q-1", 13),  # these are all
+        (f"{TWO} size:3 depth:2 {Q2} barrier_on q-1 q0", 13),
+        (f"{TWO} size:3 depth:2 {Q2} when:0", 11),  # conditions are not asked for
+        ("family:ghz width:2 size:3 depth:2 qreg q0 q-1 nocreg uses:ccx", 9),  # three qubits, there are two
+        ("family:permutation width:3 size:4 depth:2 qreg q0 q1 q-1 nocreg uses:ccx ccx q0 q1 q0", 14),
+        (f"{ONE} size:1 depth:1 qreg q0 nocreg uses:rx rx q0 bin3 pi*1/2", 12),  # the fine bin is due
+        (f"{ONE} size:2 depth:1 qreg q0 nocreg uses:x barrier_on", 9),  # some but not all of one
         (f"{ONE} size:1 depth:1 qreg q0 creg c0 uses:x measure q0 c1", 12),  # not declared
         (f"{ONE} size:2 depth:1 qreg q0 q1", 7),
     ],
@@ -398,14 +408,14 @@ def test_what_could_not_end_well_is_forbidden_where_it_begins(text: str, positio
     assert illegal_positions(GRAMMAR, [ProgramConstraint()], [words(text)]) == [position]
 
 
-H1 = "qreg q0 uses:h"
+H1 = "qreg q0 nocreg uses:h"
 
 
 @pytest.mark.parametrize(
     ("constraint", "text", "position"),
     [
-        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 depth:1 qreg q0 uses:x", 7),
-        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 depth:1 {H1} reset", 8),
+        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 depth:1 qreg q0 nocreg uses:x", 8),
+        (ProgramConstraint(gate_set=("h",)), f"{ONE} size:4 depth:1 {H1} reset", 9),
         (ProgramConstraint(family="qft"), "family:ghz", 1),
         (ProgramConstraint(qubits=3), "family:ghz width:2", 2),
         (ProgramConstraint(max_statements=3), "family:ghz width:4", 2),
@@ -426,75 +436,83 @@ H1 = "qreg q0 uses:h"
         (
             ProgramConstraint(max_statements=5),
             f"{ONE} size:6 depth:1 {H1}" + " h q0" * 6,
-            18,  # the bucket is cut at five
+            19,  # the bucket is cut at five
         ),
         (
             ProgramConstraint(max_statements=5),
             f"{ONE} size:2 depth:1 {H1}" + " h q0" * 6,
-            18,  # so it is where less is declared
+            19,  # so it is where less is declared
         ),
-        (ProgramConstraint(min_statements=6), f"{ONE} size:6 depth:1 {H1}" + " h q0" * 5 + " <end>", 18),
-        (ProgramConstraint(min_statements=6), f"{ONE} size:11 depth:1 {H1}" + " h q0" * 5 + " <end>", 18),
+        (ProgramConstraint(min_statements=6), f"{ONE} size:6 depth:1 {H1}" + " h q0" * 5 + " <end>", 19),
+        (ProgramConstraint(min_statements=6), f"{ONE} size:11 depth:1 {H1}" + " h q0" * 5 + " <end>", 19),
         (
             ProgramConstraint(max_statements=2),
             f"{TWO} size:2 depth:2 {Q2} h q0 h q0",
-            13,  # the second h must be elsewhere
+            14,  # the second h must be elsewhere
         ),
-        (ProgramConstraint(min_statements=3), f"{TWO} size:3 depth:2 {Q2} h q0 h q1 <end>", 14),  # one is still to come
-        (ProgramConstraint(max_statements=2), f"{TWO} size:2 depth:2 {Q2} h q0 h q1 h", 14),  # two are enough
-        (ProgramConstraint(min_statements=7), f"{TWO} size:8 depth:2 {SEVEN[:-5]} <end>", 22),  # seven are the least
-        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {SEVEN} h q0 after:8 h", 27),  # eight are the most
+        (
+            ProgramConstraint(min_statements=3),
+            f"{TWO} size:3 depth:2 {Q2} h q0 h q-1 <end>",
+            15,
+        ),  # one is still to come
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 depth:2 {Q2} h q0 h q-1 h", 15),  # two are enough
+        (ProgramConstraint(min_statements=7), f"{TWO} size:8 depth:2 {SEVEN[:-5]} <end>", 23),  # seven are the least
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {SEVEN} h q0 room:0 h", 28),  # eight are the most
         (
             ProgramConstraint(min_statements=9),
-            f"{TWO} size:11 depth:2 {SEVEN} h q0 after:8 <end>",
-            27,  # nine are the least
+            f"{TWO} size:11 depth:2 {SEVEN} h q0 room:8 <end>",
+            28,  # nine are the least
         ),
-        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} h q0", 25),  # the last is for q1
-        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} barrier", 24),
-        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} barrier_on", 24),
+        (
+            ProgramConstraint(max_statements=8),
+            f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} h q0",
+            26,
+        ),  # the last is for q-1
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} barrier", 25),
+        (ProgramConstraint(max_statements=8), f"{TWO} size:8 depth:2 {Q2}{' h q0' * 7} barrier_on", 25),
         (
             ProgramConstraint(max_statements=2),
             f"{TWO} size:2 depth:2 {Q2} barrier",
-            10,  # every statement is for a qubit
+            11,  # every statement is for a qubit
         ),
-        (ProgramConstraint(max_statements=2), f"{TWO} size:2 depth:2 {Q2} barrier_on", 10),
+        (ProgramConstraint(max_statements=2), f"{TWO} size:2 depth:2 {Q2} barrier_on", 11),
         (
             ProgramConstraint(depth=(7, 20)),
-            "family:ghz width:2 size:16 depth:16 qreg q0 q1 uses:h h q0 h q1" + " h q0" * 4 + " <end>",
-            21,  # depth 7 takes 7
+            "family:ghz width:2 size:16 depth:16 qreg q0 q-1 nocreg uses:h h q0 h q-1" + " h q0" * 4 + " <end>",
+            22,  # depth 7 takes 7
         ),
         (
             ProgramConstraint(depth=(8, 20)),  # a depth of 7 is in its bucket
             f"family:ghz width:2 size:8 depth:8 {SEVEN.replace('uses:cx ', '')} h q0 <end>",
-            25,  # after:8 is due; seven would do
+            26,  # the room is told; seven would do
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1), (1, 2))),
-            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cx cx q0 q2",
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q-1 nocreg uses:cx cx q0 q-1",
+            13,
+        ),
+        (
+            ProgramConstraint(qubits=3, coupling=((0, 1),)),
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q-1 nocreg uses:cx cx q-1",
             12,
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),)),
-            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cx cx q2",
-            11,
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q-1 nocreg uses:ccx",
+            10,
         ),
-        (
-            ProgramConstraint(qubits=3, coupling=((0, 1),)),
-            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:ccx",
-            9,
-        ),
-        (ProgramConstraint(qubits=2, coupling=()), f"{TWO} size:4 depth:2 qreg q0 q1 uses:cx", 8),
+        (ProgramConstraint(qubits=2, coupling=()), f"{TWO} size:4 depth:2 qreg q0 q-1 nocreg uses:cx", 9),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),), gate_set=("h", "cx", "ccz", "cp")),
-            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cp",
-            9,  # no gate on one qubit comes after it, and q2 has no neighbour
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q-1 nocreg uses:cp",
+            10,  # no gate on one qubit comes after it, and q2 has no neighbour
         ),
         (
             ProgramConstraint(qubits=3, coupling=((0, 1),), gate_set=("h", "cx")),
-            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q2 uses:cx cx",
-            10,  # q2 has no neighbour
+            "family:permutation width:3 size:4 depth:2 qreg q0 q1 q-1 nocreg uses:cx cx",
+            11,  # q2 has no neighbour
         ),
-        (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 {H1} when:0", 8),  # on what
+        (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 {H1} when:0", 9),  # on what
         (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 qreg q0 creg c0 uses:h when:0 c1", 11),
         (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 qreg q0 creg c0 uses:h when:0 c0 measure", 12),
         (ProgramConstraint(dynamic=True), f"{ONE} size:4 depth:1 qreg q0 creg c0 uses:h when:0 c0 barrier", 12),
@@ -502,11 +520,11 @@ H1 = "qreg q0 uses:h"
         (
             ProgramConstraint(dynamic=True),
             f"{ONE} size:11 depth:1 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 8} when:0",
-            42,  # after:8 is due
+            42,  # the room is told
         ),
         (
             ProgramConstraint(dynamic=True, max_statements=8),
-            f"{ONE} size:8 depth:1 qreg q0 creg c0 uses:h{' h q0' * 8} after:8 when:0",
+            f"{ONE} size:8 depth:1 qreg q0 creg c0 uses:h{' h q0' * 8} room:0 when:0",
             27,  # eight are the most
         ),
     ],
@@ -518,17 +536,17 @@ def test_a_constraint_forbids_what_it_says(constraint: ProgramConstraint, text: 
 @pytest.mark.parametrize(
     ("constraint", "text"),
     [
-        (ProgramConstraint(), f"{TWO} size:64 depth:2 {Q2} h q0 h q1 <end>"),  # before the declared size
+        (ProgramConstraint(), f"{TWO} size:64 depth:2 {Q2} h q0 h q-1 <end>"),  # before the declared size
         (ProgramConstraint(), f"{TWO} size:2 depth:2 {SEVEN} <end>"),  # and after it
-        (ProgramConstraint(), f"{TWO} size:2 depth:2 {Q2} barrier h q0 h q0 h q1 <end>"),
-        (ProgramConstraint(), f"{TWO} size:8 depth:2 {SEVEN} h q0 after:8 h q0 <end>"),
+        (ProgramConstraint(), f"{TWO} size:2 depth:2 {Q2} barrier h q0 h q0 h q-1 <end>"),
+        (ProgramConstraint(), f"{TWO} size:8 depth:2 {SEVEN} h q0 room:0 h q0 <end>"),
         (
             ProgramConstraint(max_statements=9, min_statements=9),
-            f"{TWO} size:11 depth:2 {SEVEN} h q0 after:8 h q0 <end>",
+            f"{TWO} size:11 depth:2 {SEVEN} h q0 room:8 h q0 <end>",
         ),
         (ProgramConstraint(max_statements=7, min_statements=3), f"{TWO} size:3 depth:2 {SEVEN} <end>"),
-        (ProgramConstraint(), f"family:ghz width:2 size:90 depth:64 {Q2} cx q0 q1 <end>"),  # depth is declared alike
-        (ProgramConstraint(depth=(2, 64)), f"family:ghz width:2 size:90 depth:64 {Q2} h q0 h q1 <end>"),
+        (ProgramConstraint(), f"family:ghz width:2 size:90 depth:64 {Q2} cx q0 q-1 <end>"),  # depth is declared alike
+        (ProgramConstraint(depth=(2, 64)), f"family:ghz width:2 size:90 depth:64 {Q2} h q0 h q-1 <end>"),
         (ProgramConstraint(depth=(8, 20)), f"family:ghz width:2 size:8 depth:8 {SEVEN} <end>"),  # 7 is the bucket's
         (ProgramConstraint(dynamic=True), f"{ONE} size:1 depth:1 qreg q0 creg c0 uses:h{' when:0 c0 h q0' * 3} <end>"),
     ],
@@ -554,16 +572,17 @@ def test_a_family_is_one_that_can_have_what_is_asked_for():
     ("least", "most"),
     [(1, 1), (1, 2), (2, 2), (5, 5), (1, 8), (7, 8), (8, 8), (8, 9), (9, 16), (12, 20), (16, 17), (17, 23), (1, 26)],
 )
-def test_a_body_ends_within_the_constraint_whatever_size_it_declares_and_is_counted(least: int, most: int):
+def test_a_body_ends_within_the_constraint_whatever_size_it_declares_and_tells_the_room(least: int, most: int):
     constraint = ProgramConstraint("permutation", 1, most, least, gate_set=("x",))
     sizes = {BOUNDS[bucket(number)] for number in range(least, most + 1)}
     assert legal_names(after(constraint, words(ONE)[1:])) == {f"size:{bound}" for bound in sizes}
     for bound in sizes:
-        state = after(constraint, words(f"{ONE} size:{bound} depth:1 qreg q0 uses:x")[1:])
+        state = after(constraint, words(f"{ONE} size:{bound} depth:1 qreg q0 nocreg uses:x")[1:])
         for done in range(most + 1):
             if done and done % 8 == 0:
-                assert legal_names(state) == {f"after:{done}"}
-                take(state, f"after:{done}")
+                room = VOCABULARY.tokens[room_after(done, min(bound, most))[0]]
+                assert legal_names(state) == {room}
+                take(state, room)
             ends = {"<end>"} if done >= least else set()
             goes_on = {"x"} if done < most else set()
             waits = {"barrier"} if done < most and (done or most > 1) else set()
@@ -641,15 +660,16 @@ def test_a_prompt_is_what_the_grammar_leaves_no_choice_in(constraint: ProgramCon
 
 
 @pytest.mark.parametrize("last", [Operation("x", (3,)), Operation("barrier", (0, 3))])
-def test_a_count_stands_after_a_prefix_that_ends_where_one_is_due(last: Operation):
+def test_the_room_stands_after_a_prefix_that_ends_where_it_is_due(last: Operation):
     begun = replace(COUNTED, operations=(*COUNTED.operations[:6], Operation("x", (3,)), last))
     for least, most, size in ((1, 8, "size:8"), (1, 9, "size:8"), (1, 9, "size:11"), (9, 9, "size:11")):
         constraint = ProgramConstraint(prefix=LANGUAGE.prefix(begun), max_statements=most, min_statements=least)
         head = words(f"family:permutation width:4 {size} depth:{BOUNDS[bucket(begun.depth)]}")[1:]
         uses = VOCABULARY.ids([f"uses:{gate}" for gate in begun.gates_used])
         state = after(constraint, [*head, *constraint.prefix_registers, *uses, *constraint.prefix_statements])
-        assert legal_names(state) == {"after:8"}
-        take(state, "after:8")
+        room = "room:8" if most > 8 and size == "size:11" else "room:0"
+        assert legal_names(state) == {room}
+        take(state, room)
         assert ("<end>" in legal_names(state)) == (least <= 8)
         assert (legal_names(state) == {"<end>"}) == (most == 8)
         assert ({"h", "barrier", "barrier_on", "measure"} <= legal_names(state)) == (most > 8)
@@ -658,27 +678,28 @@ def test_a_count_stands_after_a_prefix_that_ends_where_one_is_due(last: Operatio
 @pytest.mark.parametrize("most", [40, 45, 100])
 def test_barriers_list_eight_qubits_for_each_statement_there_may_be_and_no_more(most: int):
     constraint, budget = ProgramConstraint(max_statements=most), 8 * most
-    wide = "family:random width:20 size:45 depth:2 qreg " + " ".join(f"q{number}" for number in range(20))
+    names = [VOCABULARY.tokens[qubit_token(qubit, 20)] for qubit in range(20)]
+    wide = "family:random width:20 size:45 depth:2 qreg " + " ".join(names)
 
     def barriers(listed: int) -> list[int]:
         """Barriers over so many qubits in all, at most 19 each."""
         counts = [min(19, listed - done) for done in range(0, listed, 19)]
-        return VOCABULARY.ids([name for count in counts for name in ("barrier_on", *(f"q{n}" for n in range(count)))])
+        return VOCABULARY.ids([name for count in counts for name in ("barrier_on", *names[:count])])
 
-    head, next_one = words(wide + " uses:h"), budget % 19
+    head, next_one = words(wide + " nocreg uses:h"), budget % 19
     for listed, more, is_legal in (
-        (budget - 1, f"q{next_one - 1}", True),
-        (budget, f"q{next_one}", False),
+        (budget - 1, names[next_one - 1], True),
+        (budget, names[next_one], False),
         (budget, "h", True),
         (budget, "barrier_on", False),
     ):
-        ids = [*head, *with_counts(barriers(listed)), VOCABULARY.index[more]]
+        ids = [*head, *with_room(barriers(listed), min(45, most)), VOCABULARY.index[more]]
         assert illegal_positions(GRAMMAR, [constraint], [ids]) == [None if is_legal else len(ids) - 1]
 
 
 def test_a_pair_is_coupled_in_both_directions():
     constraint = ProgramConstraint(qubits=2, coupling=((0, 1),))
-    ids = words("family:bell width:2 size:2 depth:2 qreg q0 q1 uses:cx cx q1 q0 cx q0 q1 <end>")
+    ids = words("family:bell width:2 size:2 depth:2 qreg q0 q-1 nocreg uses:cx cx q-1 q0 cx q0 q-1 <end>")
     assert illegal_positions(GRAMMAR, [constraint], [ids]) == [None]
 
 
@@ -703,7 +724,7 @@ def test_tokens_of_the_prefix_are_given_and_no_others():
     constraint = ProgramConstraint("ghz", 4, 16, 16, (5, 6), prefix=LANGUAGE.prefix(COUNTED))
     head = [*LANGUAGE.prompt(constraint)[1 : -len(constraint.prefix_registers)], *constraint.prefix_registers]
     uses = VOCABULARY.ids(["uses:h", "uses:x", "uses:cu"])
-    body = with_counts(constraint.prefix_statements)
+    body = with_room(constraint.prefix_statements, 16)
     state, flags, is_only = started(GRAMMAR, [constraint]), [], []
     for token in (*head, *sorted(uses), *body):
         mask = GRAMMAR.mask(state, 1)[0]  # type: ignore[arg-type]  # the state is this grammar's
@@ -715,9 +736,9 @@ def test_tokens_of_the_prefix_are_given_and_no_others():
     assert flags[:begin] == [False] * 4 + [True] * len(constraint.prefix_registers) + [False] * 3
     assert all(is_only[4 : len(head)])
     # the first statement is sampled with what else may follow the declarations, and is the only one that may begin
-    assert flags[begin:] == [False] + [not AFTER_START <= token < WHEN_START for token in body[1:]]
+    assert flags[begin:] == [False] + [not ROOM_START <= token < WHEN_START for token in body[1:]]
     assert all(is_only[begin + 1 :])
-    count = body.index(VOCABULARY.index["after:8"])
+    count = body.index(VOCABULARY.index["room:8"])
     assert VOCABULARY.tokens[body[count - 3]] == "barrier_on"
 
 

@@ -18,6 +18,7 @@ def _grid() -> tuple[Fraction, ...]:
 
 
 GRID = _grid()
+_LEAST = min(value for value in GRID if value > 0)
 _NUMBER = {value: number for number, value in enumerate(GRID)}
 
 
@@ -29,8 +30,10 @@ def reduce(angle: float, period_pi: int) -> float:
 
 
 def grid_number(angle: float) -> int | None:
-    """Index into GRID of a reduced angle, or None off the grid."""
+    """Index into GRID of a reduced angle, or None off the grid. Below the least it is the nearer of that and 0."""
     turns = angle / math.pi
+    if abs(turns) < _LEAST:
+        return _NUMBER[round(turns / _LEAST) * _LEAST]
     near = Fraction(turns).limit_denominator(16)
     if near not in _NUMBER or abs(float(near) - turns) > _EXACT:
         near = Fraction(turns).limit_denominator(2**20)

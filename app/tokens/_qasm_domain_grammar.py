@@ -15,7 +15,10 @@ one qubit do, and gates on more do where the coupling map leaves no qubit alone.
 Length. Barriers list at most eight qubits for each statement that the constraint allows, which bounds a sentence's
 tokens.
 
-Counts. Where one is due, the one token legal says how many statements there are, so it takes nothing from a choice.
+Room. Where it is due, the one token legal says how many statements may follow, by the size declared and by what the
+constraint allows, so it takes nothing from a choice.
+
+Names. Qubits are counted from the first in here; the mask and the tokens taken are translated.
 
 Prefix. Its tokens are forced: each is the only one legal at its place. The gates it uses must be declared, and its size
 is one that leaves a statement for every qubit that it leaves idle.
@@ -36,8 +39,6 @@ from app.quantum.gates import GATES
 from app.tokens._angles import GRID
 from app.tokens._base import END, PAD, TensorState
 from app.tokens.qasm_domain import (
-    AFTER_START,
-    AFTER_STEP,
     BARRIER_ON,
     BIN_START,
     BOUNDS,
@@ -49,11 +50,13 @@ from app.tokens.qasm_domain import (
     MAX_CLBITS,
     MAX_PREFIX_TOKENS,
     MAX_QUBITS,
-    MAX_STATEMENTS,
+    NOCREG,
     OPERATION_START,
     OPERATIONS,
     QREG,
     QUBIT_START,
+    ROOM_START,
+    ROOM_STEP,
     SIZE_START,
     USES_START,
     VOCABULARY,
@@ -61,10 +64,11 @@ from app.tokens.qasm_domain import (
     WIDTH_START,
     ProgramConstraint,
     least_of,
+    qubit_token,
 )
 
 _VOCAB = len(VOCABULARY)
-_KINDS = AFTER_START - USES_START  # gates, which begin the operations
+_KINDS = ROOM_START - USES_START  # gates, which begin the operations
 _MEASURE = OPERATIONS.index("measure")
 _RESET = OPERATIONS.index("reset")
 
@@ -95,10 +99,10 @@ class _Phase(IntEnum):
     LATER_QUBIT = 6  # or what follows a register of qubits
     FIRST_CLBIT = 7
     LATER_CLBIT = 8
-    REGISTERED = 9  # a further classical register or a gate to declare: the prefix's last register stays as it is
+    REGISTERED = 9  # a further register, nocreg or a gate to declare: the prefix's last register stays as it is
     USES = 10  # a further gate to declare, or the body
-    NEXT = 11  # a count, a statement or the end
-    STATEMENT = 12  # the count was written
+    NEXT = 11  # the room, a statement or the end
+    STATEMENT = 12  # the room was told
     WHEN_CLBIT = 13
     CONDITIONED = 14  # a gate or reset
     QUBIT = 15
@@ -120,16 +124,17 @@ class _Class(IntEnum):
     HEAD = 0
     QREG = 1
     CREG = 2
-    USES = 3
-    AFTER = 4
-    WHEN = 5
-    OPERATION = 6
-    BARRIER_ON = 7
-    QUBIT = 8
-    CLBIT = 9
-    GRID = 10
-    BIN = 11
-    END = 12
+    NOCREG = 3
+    USES = 4
+    ROOM = 5
+    WHEN = 6
+    OPERATION = 7
+    BARRIER_ON = 8
+    QUBIT = 9
+    CLBIT = 10
+    GRID = 11
+    BIN = 12
+    END = 13
 
 
 _CLASSES = len(_Class)
@@ -137,14 +142,14 @@ _C = _Class
 
 #: Where each class of token begins in the vocabulary.
 _CLASS_STARTS = (
-    (_C.HEAD, FAMILY_START), (_C.QREG, QREG), (_C.CREG, CREG), (_C.USES, USES_START), (_C.AFTER, AFTER_START),
-    (_C.WHEN, WHEN_START), (_C.OPERATION, OPERATION_START), (_C.BARRIER_ON, BARRIER_ON), (_C.QUBIT, QUBIT_START),
-    (_C.CLBIT, CLBIT_START), (_C.GRID, GRID_START), (_C.BIN, BIN_START),
+    (_C.HEAD, FAMILY_START), (_C.QREG, QREG), (_C.CREG, CREG), (_C.NOCREG, NOCREG), (_C.USES, USES_START),
+    (_C.ROOM, ROOM_START), (_C.WHEN, WHEN_START), (_C.OPERATION, OPERATION_START), (_C.BARRIER_ON, BARRIER_ON),
+    (_C.QUBIT, QUBIT_START), (_C.CLBIT, CLBIT_START), (_C.GRID, GRID_START), (_C.BIN, BIN_START),
 )  # fmt: skip
 
 _STARTS = {_C.WHEN: _P.WHEN_CLBIT, _C.OPERATION: _P.INSIDE, _C.BARRIER_ON: _P.FIRST_LISTED}
 _ENDS = {_C.END: _P.DONE, **_STARTS}
-_REGISTERS = {_C.QREG: _P.FIRST_QUBIT, _C.CREG: _P.FIRST_CLBIT, _C.USES: _P.USES}
+_REGISTERS = {_C.QREG: _P.FIRST_QUBIT, _C.CREG: _P.FIRST_CLBIT, _C.NOCREG: _P.USES, _C.USES: _P.USES}
 
 #: Which classes may follow in each phase, and the phase after each.
 _FOLLOWING: dict[_Phase, dict[_Class, _Phase]] = {
@@ -159,7 +164,7 @@ _FOLLOWING: dict[_Phase, dict[_Class, _Phase]] = {
     _P.LATER_CLBIT: {_C.CLBIT: _P.LATER_CLBIT, **_REGISTERS},
     _P.REGISTERED: _REGISTERS,
     _P.USES: {_C.USES: _P.USES, **_STARTS},
-    _P.NEXT: {_C.AFTER: _P.STATEMENT, **_ENDS},
+    _P.NEXT: {_C.ROOM: _P.STATEMENT, **_ENDS},
     _P.STATEMENT: _ENDS,
     _P.WHEN_CLBIT: {_C.CLBIT: _P.CONDITIONED},
     _P.CONDITIONED: {_C.OPERATION: _P.INSIDE},
@@ -168,7 +173,7 @@ _FOLLOWING: dict[_Phase, dict[_Class, _Phase]] = {
     _P.ANGLE: {_C.GRID: _P.INSIDE, _C.BIN: _P.FINE},
     _P.FINE: {_C.BIN: _P.INSIDE},
     _P.FIRST_LISTED: {_C.QUBIT: _P.LATER_LISTED},
-    _P.LATER_LISTED: {_C.QUBIT: _P.LATER_LISTED, _C.AFTER: _P.STATEMENT, **_ENDS},
+    _P.LATER_LISTED: {_C.QUBIT: _P.LATER_LISTED, _C.ROOM: _P.STATEMENT, **_ENDS},
 }
 
 #: Tokens of the head, phase by phase.
@@ -188,7 +193,7 @@ class _Fact(IntEnum):
     MOST = 2  # most statements of a program that has the size declared
     LEFT = 3  # what it adds to the statements that may follow
     OPERATION = 4  # index in OPERATIONS
-    QUBIT = 5
+    QUBIT = 5  # place among the names of qubits
     USED = 6  # place of a declared gate, from 1
     COVERS = 7  # 2 where any qubit can be touched once it is declared, 1 where any that has a neighbour
     PERMITS = 8  # the token that may occur once this one has
@@ -202,7 +207,7 @@ def _facts() -> Tensor:
     table[BARRIER_ON + 1 : QUBIT_START, _Fact.CLASS] = int(_C.OPERATION)
     table[END, _Fact.CLASS] = int(_C.END)
     for start, stop, column in (
-        (WIDTH_START, DEPTH_START, _Fact.WIDTH), (USES_START, AFTER_START, _Fact.USED),
+        (WIDTH_START, DEPTH_START, _Fact.WIDTH), (USES_START, ROOM_START, _Fact.USED),
     ):  # fmt: skip
         table[start:stop, column] = torch.arange(1, stop - start + 1)
     table[SIZE_START:QREG, _Fact.MOST] = torch.tensor(BOUNDS)
@@ -215,6 +220,19 @@ def _facts() -> Tensor:
     table[CREG, _Fact.COVERS] = 2
     table[CREG, _Fact.PERMITS] = OPERATION_START + _MEASURE
     return table
+
+
+def _names() -> tuple[Tensor, Tensor]:
+    """[MAX_QUBITS + 1, MAX_QUBITS] by width and place among the names of qubits: which one it is, 0 where there is none
+    such, and whether it is its name.
+    """
+    qubits = torch.zeros(MAX_QUBITS + 1, MAX_QUBITS, dtype=torch.int64)
+    is_name = torch.zeros(MAX_QUBITS + 1, MAX_QUBITS, dtype=torch.bool)
+    for width in range(1, MAX_QUBITS + 1):
+        for qubit in range(width):
+            place = qubit_token(qubit, width) - QUBIT_START
+            qubits[width, place], is_name[width, place] = qubit, True
+    return qubits, is_name
 
 
 def _marked(*phases: _Phase) -> Tensor:
@@ -312,7 +330,9 @@ class QasmDomainGrammar:
         )
         self._facts = _facts().to(device)
         self._smallest, self._largest = torch.tensor(_SMALLEST, device=device), torch.tensor(BOUNDS, device=device)
-        self._counts = torch.arange(AFTER_STEP, MAX_STATEMENTS + 1, AFTER_STEP, device=device)
+        self._rooms = torch.arange(WHEN_START - ROOM_START, device=device)
+        qubits, is_name = _names()
+        self._qubit_of, self._is_name = qubits.to(device), is_name.to(device)
         self._numbers = torch.arange(MAX_QUBITS, device=device)
         self._clbits = torch.arange(MAX_CLBITS, device=device)
         self._declares_clbits = _marked(_P.FIRST_CLBIT, _P.LATER_CLBIT).long().to(device)
@@ -349,7 +369,7 @@ class QasmDomainGrammar:
         state.is_covered[0] = constraint.gate_set is None
         kinds = _kinds_allowed(constraint)
         allowed[OPERATION_START : OPERATION_START + _KINDS] = False
-        allowed[USES_START:AFTER_START] = torch.tensor(kinds, device=self.device)
+        allowed[USES_START:ROOM_START] = torch.tensor(kinds, device=self.device)
         self._join(state, constraint)
         state.uses[0] = _uses(constraint, kinds).to(self.device)
         self._bound(state, constraint, kinds)
@@ -414,23 +434,23 @@ class QasmDomainGrammar:
         state.most[0], state.grows[0] = constraint.max_statements, int(program is None)
 
     def longest(self, constraint: ProgramConstraint) -> int:
-        """The head at its longest, the prefix, the longest possible statements, their counts, end."""
+        """The head at its longest, the prefix, the longest possible statements, what tells of room, end."""
         width = constraint.width or min(MAX_QUBITS, constraint.max_statements)
         gates = [
             gate for gate, is_allowed in zip(GATES.values(), _kinds_allowed(constraint), strict=True) if is_allowed
         ]
         most = max(3, *(1 + gate.qubit_count + 2 * gate.angle_count for gate in gates)) + 2 * constraint.dynamic
-        statements = (most + min(_LISTED, width)) * constraint.max_statements + constraint.max_statements // AFTER_STEP
+        statements = (most + min(_LISTED, width)) * constraint.max_statements + constraint.max_statements // ROOM_STEP
         return 1 + _HEAD + 2 * (width + MAX_CLBITS) + len(gates) + len(constraint.prefix) + statements + 1
 
     def given(self, state: QasmDomainState, rows: int) -> Tensor:
         """Bool [rows]: whether the next token is one of the constraint's prefix."""
         here = state.first(rows)
-        return (here.due[:, 0] != PAD) & ~(self._is_counted(here) & (here.phase == _P.NEXT))
+        return (here.due[:, 0] != PAD) & ~(self._tells_room(here) & (here.phase == _P.NEXT))
 
-    def _is_counted(self, here: QasmDomainState) -> Tensor:
-        """Bool [rows]: whether a count stands before the next statement or the end, if one of them follows now."""
-        return self._is_between[here.phase] & (here.done % AFTER_STEP == 0)
+    def _tells_room(self, here: QasmDomainState) -> Tensor:
+        """Bool [rows]: whether the room stands before the next statement or the end, if one of them follows now."""
+        return self._is_between[here.phase] & (here.done % ROOM_STEP == 0)
 
     def mask(self, state: QasmDomainState, rows: int) -> Tensor:
         """Bool [rows, vocabulary]: the tokens that may follow."""
@@ -447,9 +467,11 @@ class QasmDomainGrammar:
         is_complete = here.declared[:, None] == width
         mask[:, QREG : QREG + 1] &= ~is_complete
         mask[:, CREG : CREG + 1] &= is_complete & (clbits < MAX_CLBITS)
+        mask[:, NOCREG : NOCREG + 1] &= is_complete & (clbits == 0)
         uses = here.uses[every, here.used + here.is_covered * (_KINDS + 1)]
         fits = self._needed <= width
-        mask[:, USES_START:AFTER_START] &= uses[:, :_KINDS] & is_complete & fits[:, :_KINDS]
+        is_declared = is_complete & ((clbits > 0) | (phase == _P.USES))
+        mask[:, USES_START:ROOM_START] &= uses[:, :_KINDS] & is_declared & fits[:, :_KINDS]
 
         # the last statements are for untouched qubits; one that has begun is no longer counted by `left`
         is_operand = phase == _P.QUBIT
@@ -458,13 +480,14 @@ class QasmDomainGrammar:
         paired = here.joined & (alone | (here.idle_near > here.idle))
 
         # statements: as many qubits as the operation needs, one of them untouched where it must be
-        is_counted = self._is_counted(here)[:, None]
+        tells_room = self._tells_room(here)[:, None]
         in_head = phase == _P.USES
         begins = uses[:, _KINDS:] | ~in_head
         may_end = (here.done >= here.fewest) & (here.idle_count == 0)
-        mask[:, END : END + 1] &= may_end[:, None] & ~is_counted
-        mask[:, AFTER_START:WHEN_START] &= is_counted & (self._counts == here.done[:, None])
-        begins = begins & ~is_counted & (left > 0)
+        mask[:, END : END + 1] &= may_end[:, None] & ~tells_room
+        room = (here.most - here.done + ROOM_STEP - 1).clamp(min=0) // ROOM_STEP
+        mask[:, ROOM_START:WHEN_START] &= tells_room & (self._rooms == room[:, None])
+        begins = begins & ~tells_room & (left > 0)
         is_first = in_head & (here.first_statement != PAD)
         operations = fits & (self._is_narrow | paired.any(-1, keepdim=True)) & (self._touches | may_idle)
         operations &= self._conditionable | (phase != _P.CONDITIONED)
@@ -478,15 +501,15 @@ class QasmDomainGrammar:
         arity = self._qubits[here.operation][:, None]
         later = (here.coupled[every, here.first_qubit] > 0) & ~here.taken & (alone | (operand + 1 < arity))
         qubits = torch.where(operand > 0, later, torch.where(arity > 1, paired, alone)) | ~is_operand
-        mask[:, QUBIT_START:CLBIT_START] &= qubits & (self._numbers >= here.lowest[:, None])
-        mask[:, QUBIT_START:CLBIT_START] &= self._numbers <= here.highest[:, None]
+        qubits &= (self._numbers >= here.lowest[:, None]) & (self._numbers <= here.highest[:, None])
+        mask[:, QUBIT_START:CLBIT_START] &= qubits.gather(1, self._qubit_of[here.width]) & self._is_name[here.width]
 
         # classical bits: declared, or the next to declare
         declares = self._declares_clbits[here.phase][:, None]
         mask[:, CLBIT_START:GRID_START] &= (self._clbits >= clbits * declares) & (self._clbits < clbits + declares)
 
         # what the prefix spells out: the token that is due, and the first of the body
-        is_free = (here.due == PAD) | (is_counted & (phase == _P.NEXT))
+        is_free = (here.due == PAD) | (tells_room & (phase == _P.NEXT))
         mask &= is_free
         mask.scatter_(1, here.due, mask.gather(1, here.due) | ~is_free)
         return mask.scatter_(1, here.first_statement, mask.gather(1, here.first_statement) | (is_first & begins))
@@ -498,19 +521,19 @@ class QasmDomainGrammar:
         every = torch.arange(rows, device=self.device)
         before = here.phase
         facts = self._facts[tokens]
-        token_class, wide, most, left, operation, qubit, used, covers, permits = facts.unbind(1)
+        token_class, wide, most, left, operation, name, used, covers, permits = facts.unbind(1)
         phase = self._following[before * _CLASSES + token_class]
 
         # the place among the forced tokens
-        given = (here.due[:, 0] != PAD) & (token_class != _C.AFTER)
+        given = (here.due[:, 0] != PAD) & (token_class != _C.ROOM)
         leaves_head = (before == _P.USES) & (token_class != _C.USES)
         steps = (before <= _P.DEPTH) | given | leaves_head
         here.place += (steps.long() + leaves_head)[:, None]
         torch.gather(here.forced, 1, here.place, out=here.due)
 
         # the head
-        here.width += wide
-        width = here.width
+        width = here.width.add_(wide).clamp_(max=MAX_QUBITS)  # a bare sentence may declare it twice
+        qubit = self._qubit_of[width, name]
         here.left += left
         here.least[:] = torch.maximum(here.least, wide * here.grows)
         here.most[:] = torch.where(before == _P.SIZE, torch.minimum(here.most, most), here.most)

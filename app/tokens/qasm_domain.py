@@ -1,13 +1,16 @@
-"""The domain language of quantum programs: a head that declares, then `([WHEN] STATEMENT [AFTER])*`.
+"""The domain language of quantum programs: a head that declares, then `([WHEN] STATEMENT [ROOM])*`.
 
-    <begin> family:F width:N size:S depth:D (qreg q..q)+ (creg c..c)* uses:G.. body <end>
+    <begin> family:F width:N size:S depth:D (qreg q..q)+ ((creg c..c)+ | nocreg) uses:G.. body <end>
 
 One list, OpenQASM 2 and 3 out. A statement is a gate with its qubits and angles, `measure` with a qubit and a classical
 bit, `reset`, `barrier` over all qubits, or `barrier_on` with some of them. `when:V c` before a gate or reset makes it
 hang on a classical bit. Depth and number of statements are declared to a factor of the square root of 2, and are what
 the program is about to be, not what it must be: a network that plans a program need not know its length. The head
 spells out every bit of every register and names every gate that the body uses, and after every eighth statement a
-sentence says how many there are: a network looks back, and counts badly.
+sentence says how many more the declared size has room for: a network looks back, and counts badly.
+
+A qubit is named from the nearer end, `q0 q1 q2 q-2 q-1` of five: what a program does to its last qubits reads alike at
+every width, and a name beyond the width is seldom written.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidRequest, NotASentence, NotExpressible, UnknownName
@@ -43,8 +46,8 @@ MAX_PREFIX_TOKENS = 4096
 #: Buckets of depths and of numbers of statements: bucket k holds what is above BOUNDS[k - 1] and up to BOUNDS[k].
 BOUNDS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 181, 256, 362, 512, 724, 1024)
 
-#: A sentence says how many statements it has so far where that is a multiple of this.
-AFTER_STEP = 8
+#: A sentence says how much room is left, in multiples of this, where the number of its statements is such a multiple.
+ROOM_STEP = 8
 
 #: Every statement token in vocabulary order.
 OPERATIONS = (*GATES, *STATEMENTS, "barrier_on")
@@ -56,12 +59,13 @@ VOCABULARY = Vocabulary(
         *(f"width:{count}" for count in range(1, MAX_QUBITS + 1)),
         *(f"depth:{bound}" for bound in BOUNDS),
         *(f"size:{bound}" for bound in BOUNDS),
-        "qreg", "creg",
+        "qreg", "creg", "nocreg",
         *(f"uses:{name}" for name in GATES),
-        *(f"after:{count}" for count in range(AFTER_STEP, MAX_STATEMENTS + 1, AFTER_STEP)),
+        *(f"room:{left}" for left in range(0, MAX_STATEMENTS, ROOM_STEP)),
         "when:0", "when:1",
         *OPERATIONS,
-        *(f"q{number}" for number in range(MAX_QUBITS)),
+        *(f"q{number}" for number in range(MAX_QUBITS // 2)),
+        *(f"q-{number}" for number in range(MAX_QUBITS // 2, 0, -1)),
         *(f"c{number}" for number in range(MAX_CLBITS)),
         *(f"pi*{value}" for value in GRID),
         *(f"bin{number}" for number in range(LEVELS)),
@@ -74,8 +78,9 @@ DEPTH_START = VOCABULARY.index[f"depth:{BOUNDS[0]}"]
 SIZE_START = VOCABULARY.index[f"size:{BOUNDS[0]}"]
 QREG = VOCABULARY.index["qreg"]
 CREG = VOCABULARY.index["creg"]
+NOCREG = VOCABULARY.index["nocreg"]
 USES_START = VOCABULARY.index[f"uses:{next(iter(GATES))}"]
-AFTER_START = VOCABULARY.index[f"after:{AFTER_STEP}"]
+ROOM_START = VOCABULARY.index["room:0"]
 WHEN_START = VOCABULARY.index["when:0"]
 OPERATION_START = VOCABULARY.index[OPERATIONS[0]]
 BARRIER_ON = VOCABULARY.index["barrier_on"]
@@ -249,7 +254,7 @@ class ProgramConstraint:
             return None
         reader = _Reader((*self.prefix, END))
         qubits, clbits = reader.registers()
-        return _program(qubits, clbits, reader.loose_body((sum(qubits), sum(clbits)), has_counts=False))
+        return _program(qubits, clbits, reader.loose_body((sum(qubits), sum(clbits)), has_room=False))
 
     @cached_property
     def prefix_registers(self) -> tuple[int, ...]:
@@ -263,9 +268,20 @@ class ProgramConstraint:
         return self.prefix[next(starts, len(self.prefix)) :]
 
 
-def count_after(done: int) -> list[int]:
-    """The token ids that stand once `done` statements are written."""
-    return [] if done < 1 or done % AFTER_STEP else [AFTER_START + done // AFTER_STEP - 1]
+def room_after(done: int, most: int) -> list[int]:
+    """The token ids that stand once `done` statements are written, where `most` are declared."""
+    return [] if done < 1 or done % ROOM_STEP else [ROOM_START + max(0, -(-(most - done) // ROOM_STEP))]
+
+
+def qubit_token(qubit: int, width: int) -> int:
+    """The token id of a qubit among `width`."""
+    return QUBIT_START + (qubit if 2 * qubit < width else MAX_QUBITS - width + qubit)
+
+
+def named_qubit(token: int, width: int) -> int:
+    """The qubit among `width` that a token id names; below 0 or beyond the width where there is none such."""
+    place = token - QUBIT_START
+    return place if 2 * place < MAX_QUBITS else width - MAX_QUBITS + place
 
 
 class QasmDomain:
@@ -286,10 +302,10 @@ class QasmDomain:
         registers = _register_ids(circuit)
         ids = VOCABULARY.ids(["<begin>", f"family:{label}"])
         ids += [WIDTH_START + circuit.qubit_count - 1, SIZE_START + bucket(count), DEPTH_START + bucket(circuit.depth)]
-        ids += registers
+        ids += registers if circuit.clbit_count else [*registers, NOCREG]
         ids += VOCABULARY.ids([f"uses:{name}" for name in circuit.gates_used])
         for done, op in enumerate(circuit.operations, start=1):
-            ids += [*_statement_ids(op), *count_after(done)]
+            ids += [*_statement_ids(op, circuit.qubit_count), *room_after(done, BOUNDS[bucket(count)])]
         ids.append(END)
         return ids
 
@@ -299,17 +315,18 @@ class QasmDomain:
         Raises:
             NotExpressible: too many qubits or classical bits.
         """
-        return (*_register_ids(circuit), *(token for op in circuit.operations for token in _statement_ids(op)))
+        statements = (_statement_ids(op, circuit.qubit_count) for op in circuit.operations)
+        return (*_register_ids(circuit), *(token for statement in statements for token in statement))
 
     def decode(self, ids: Sequence[int], *, checks_size: bool = True) -> tuple[QuantumProgram, str]:
         """The program and its family.
 
         Without `checks_size` the registers, as they are spelt out, say how many bits there are, and nothing else that
-        the head declares nor any count need be true, as in what a bare network writes.
+        the head declares need be true nor need room be told of, as in what a bare network writes.
 
         Raises:
             NotASentence: the tokens do not follow the language, or the body is not what the head declares (its depth
-                and size apart, which are never checked).
+                and size, and so the room, apart, which are never checked).
         """
         reader = _Reader(ids)
         if reader.take(BEGIN, BEGIN + 1, "<begin>") != 0:
@@ -318,12 +335,13 @@ class QasmDomain:
         width = 1 + reader.take(WIDTH_START, DEPTH_START, "a width")
         reader.take(SIZE_START, QREG, "a size")
         reader.take(DEPTH_START, SIZE_START, "a depth")
-        qubits, clbits = reader.registers()
+        qubits, clbits = reader.registers(width if checks_size else None)
         if checks_size and sum(qubits) != width:
             raise NotASentence(reader.position, f"{sum(qubits)} qubits in registers, {width} were declared")
+        reader.pass_nocreg(is_due=checks_size and not clbits)
         uses = reader.uses(is_ordered=checks_size)
         bits = (sum(qubits), sum(clbits))
-        body = reader.body(uses, bits) if checks_size else reader.loose_body(bits, has_counts=True)
+        body = reader.body(uses, bits) if checks_size else reader.loose_body(bits, has_room=True)
         program = _program(qubits, clbits, body)
         if not program.operations:
             raise NotASentence(reader.position, "no statement")
@@ -365,27 +383,38 @@ def _register_ids(circuit: QuantumProgram) -> list[int]:
             f"{circuit.qubit_count} qubits and {circuit.clbit_count} classical bits, this language writes "
             f"1 to {MAX_QUBITS} and at most {MAX_CLBITS}"
         )
-    ids = _registers(QREG, QUBIT_START, circuit.qubit_registers or (circuit.qubit_count,))
+    sizes = circuit.qubit_registers or (circuit.qubit_count,)
+    ids = _registers(QREG, _qubit_tokens(circuit.qubit_count), sizes)
     if circuit.clbit_count:
-        ids += _registers(CREG, CLBIT_START, circuit.clbit_registers or (circuit.clbit_count,))
+        ids += _registers(CREG, _CLBIT_TOKENS, circuit.clbit_registers or (circuit.clbit_count,))
     return ids
 
 
-def _registers(keyword: int, start: int, sizes: Sequence[int]) -> list[int]:
+@cache
+def _qubit_tokens(width: int) -> tuple[int, ...]:
+    """The names of all qubits among `width`."""
+    return tuple(qubit_token(qubit, width) for qubit in range(width))
+
+
+_CLBIT_TOKENS = range(CLBIT_START, GRID_START)
+
+
+def _registers(keyword: int, bits: Sequence[int], sizes: Sequence[int]) -> list[int]:
     ids = []
+    start = 0
     for size in sizes:
-        ids += [keyword, *range(start, start + size)]
+        ids += [keyword, *bits[start : start + size]]
         start += size
     return ids
 
 
-def _statement_ids(op: Operation) -> list[int]:
+def _statement_ids(op: Operation, width: int) -> list[int]:
     ids = []
     if op.condition is not None:
         clbit, value = op.condition
         ids = [WHEN_START + value, CLBIT_START + clbit]
     ids.append(BARRIER_ON if op.name == "barrier" and op.qubits else VOCABULARY.index[op.name])
-    ids += [QUBIT_START + qubit for qubit in op.qubits]
+    ids += [qubit_token(qubit, width) for qubit in op.qubits]
     if op.clbit is not None:
         ids.append(CLBIT_START + op.clbit)
     for angle in op.angles:
@@ -422,35 +451,48 @@ class _Reader:
         self.position += 1
         return self._ids[self.position - 1] - start
 
-    def registers(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The sizes of the registers of qubits, at least one, and of classical bits."""
+    def registers(self, width: int | None = None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The sizes of the registers of qubits, at least one, and of classical bits.
+
+        Qubits are named as among `width`, or as among as many as are named where it is None.
+        """
         if not self._is_in(QREG, CREG):
             self.take(QREG, CREG, "qreg")
-        return self._sizes(QREG, QUBIT_START, CLBIT_START), self._sizes(CREG, CLBIT_START, GRID_START)
+        if width is None:
+            declared = takewhile(lambda token: token == QREG or _is_qubit(token), self._ids[self.position :])
+            width = min(MAX_QUBITS, max(1, sum(map(_is_qubit, declared))))
+        return self._sizes(QREG, _qubit_tokens(width)), self._sizes(CREG, _CLBIT_TOKENS)
 
-    def _sizes(self, keyword: int, start: int, stop: int) -> tuple[int, ...]:
+    def _sizes(self, keyword: int, bits: Sequence[int]) -> tuple[int, ...]:
         sizes: list[int] = []
-        due = start
+        due = 0
         while self._is_in(keyword, keyword + 1):
             self.position += 1
             before = due
-            while due == before or self._is_in(start, stop):
-                self.take(due, min(due + 1, stop), VOCABULARY.tokens[due] if due < stop else "no further bit")
+            while due == before or (due < len(bits) and self._is_in(bits[0], bits[-1] + 1)):
+                if due == len(bits):
+                    self.take(0, 0, "no further bit")
+                self.take(bits[due], bits[due] + 1, VOCABULARY.tokens[bits[due]])
                 due += 1
             sizes.append(due - before)
         return tuple(sizes)
 
+    def pass_nocreg(self, *, is_due: bool) -> None:
+        """Go on behind ``nocreg``, which must be there where it `is_due`."""
+        if is_due or self._is_in(NOCREG, NOCREG + 1):
+            self.take(NOCREG, NOCREG + 1, "creg or nocreg")
+
     def uses(self, *, is_ordered: bool) -> frozenset[str]:
         """The gates declared, which come in vocabulary order where it `is_ordered`."""
         gates: list[int] = []
-        while self._is_in(USES_START, AFTER_START):
-            gates.append(self.take(USES_START, AFTER_START, "a gate"))
+        while self._is_in(USES_START, ROOM_START):
+            gates.append(self.take(USES_START, ROOM_START, "a gate"))
             if is_ordered and len(gates) > 1 and gates[-1] <= gates[-2]:
                 raise NotASentence(self.position - 1, f"uses:{OPERATIONS[gates[-1]]} out of order")
         return frozenset(OPERATIONS[gate] for gate in gates)
 
     def body(self, uses: frozenset[str], bits: tuple[int, int]) -> Iterator[Operation]:
-        """The statements up to ``<end>``, with every count and declared gates only."""
+        """The statements up to ``<end>``, with the room told wherever it is due and declared gates only."""
         read = 0
         while not self._is_in(END, END + 1):
             begin = self.position
@@ -461,14 +503,14 @@ class _Reader:
             if op.name in GATES and op.name not in uses:
                 raise NotASentence(begin, f"{op.name}, which the sentence does not declare that it uses")
             yield op
-            for token in count_after(read):
-                self.take(token, token + 1, VOCABULARY.tokens[token])
+            if read % ROOM_STEP == 0:
+                self.take(ROOM_START, WHEN_START, "the room left")
 
-    def loose_body(self, bits: tuple[int, int], *, has_counts: bool) -> Iterator[Operation]:
-        """The statements up to ``<end>``; with `has_counts` one of any number may stand after each."""
+    def loose_body(self, bits: tuple[int, int], *, has_room: bool) -> Iterator[Operation]:
+        """The statements up to ``<end>``; where it `has_room`, that may be told after each."""
         while not self._is_in(END, END + 1):
             yield self._statement(*bits)
-            if has_counts and self._is_in(AFTER_START, WHEN_START):
+            if has_room and self._is_in(ROOM_START, WHEN_START):
                 self.position += 1
 
     def _statement(self, qubit_count: int, clbit_count: int) -> Operation:
@@ -485,8 +527,8 @@ class _Reader:
             return Operation("barrier", self._barrier_qubits(qubit_count))
         gate = GATES.get(name)
         wanted = gate.qubit_count if gate else int(name != "barrier")
-        qubits = tuple(self.take(QUBIT_START, CLBIT_START, "a qubit") for _ in range(wanted))
-        if any(qubit >= qubit_count for qubit in qubits) or len(set(qubits)) < len(qubits):
+        qubits = tuple(self._qubit(qubit_count) for _ in range(wanted))
+        if any(not 0 <= qubit < qubit_count for qubit in qubits) or len(set(qubits)) < len(qubits):
             raise NotASentence(begin, f"{name} on qubits {qubits}, which must be distinct and below {qubit_count}")
         clbit = self._clbit(clbit_count) if name == "measure" else None
         angles = tuple(self._angle() for _ in range(gate.angle_count if gate else 0))
@@ -495,14 +537,18 @@ class _Reader:
     def _barrier_qubits(self, qubit_count: int) -> tuple[int, ...]:
         """The qubits after ``barrier_on``: some but not all, ascending."""
         begin = self.position - 1
-        qubits = [self.take(QUBIT_START, CLBIT_START, "a qubit")]
+        qubits = [self._qubit(qubit_count)]
         while self._is_in(QUBIT_START, CLBIT_START):
-            qubits.append(self.take(QUBIT_START, CLBIT_START, "a qubit"))
-        if any(one >= other for one, other in pairwise((*qubits, qubit_count))) or len(qubits) == qubit_count:
+            qubits.append(self._qubit(qubit_count))
+        if any(one >= other for one, other in pairwise((-1, *qubits, qubit_count))) or len(qubits) == qubit_count:
             raise NotASentence(
                 begin, f"barrier_on {tuple(qubits)}, which must ascend, be below {qubit_count} and not be all of these"
             )
         return tuple(qubits)
+
+    def _qubit(self, qubit_count: int) -> int:
+        """A qubit by either name; below 0 or beyond the width where there is none such."""
+        return named_qubit(QUBIT_START + self.take(QUBIT_START, CLBIT_START, "a qubit"), qubit_count)
 
     def _clbit(self, clbit_count: int) -> int:
         clbit = self.take(CLBIT_START, GRID_START, "a classical bit")
@@ -515,6 +561,10 @@ class _Reader:
         if number < len(GRID):
             return grid_angle(number)
         return from_levels(number - len(GRID), self.take(BIN_START, len(VOCABULARY), "a fine bin"))
+
+
+def _is_qubit(token: int) -> bool:
+    return QUBIT_START <= token < CLBIT_START
 
 
 def _program(qubits: tuple[int, ...], clbits: tuple[int, ...], operations: Iterable[Operation]) -> QuantumProgram:

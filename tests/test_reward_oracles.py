@@ -182,5 +182,5 @@ def test_a_tiny_model_is_improved_by_oracles_and_says_so(tmp_path: Path, capsys:
     assert reward["command"].startswith("josephson train quantum --reward oracles --from tiny --recipe tiny.toml")
     rows = [json.loads(line) for line in (tmp_path / "work" / "round-000.ndjson").read_text().splitlines()]
     assert {row["label"] for row in rows} == {"ghz", "vqe_real_amplitudes"}
-    assert all(row["facts"]["is_sound"] for row in rows if not row["is_bare"]), "the grammar sees to it"
+    assert all(row["facts"]["is_circuit"] for row in rows if not row["is_bare"]), "the grammar sees to it"
     assert main([*words, "--hold-out", "comparator"]) == 2

@@ -139,7 +139,9 @@ def test_a_quantum_row_is_that_of_the_contract(workshop: LocalWorkshop):
     for row in rows:
         assert set(row) == COMMON_KEYS | QUANTUM_KEYS
         program = parse_qasm2(row["program"])
-        assert (row["status"], row["format"], row["model"]) == ("ok", "qasm2", "tiny-quantum")
+        # random weights may measure and do nothing else, which the check finds
+        assert row["status"] == ("ok" if program.gates_used else "invalid")
+        assert (row["format"], row["model"]) == ("qasm2", "tiny-quantum")
         assert row["qubits"] == program.qubit_count == 3
         assert (row["gate_count"], row["depth"]) == (program.gate_count, program.depth)
         assert not program.idle_qubits

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from app import workshop_local
 from app.errors import EngineClosed, InvalidRequest, LimitExceeded
+from app.inference.engine import Prompt
 from app.inference.engine import Sequence as EngineSequence
 from app.inference.randomness import stream_key
 from app.quantum.oracles import Oracle, OracleVerdict, oracles
@@ -92,7 +93,7 @@ def test_each_further_draw_of_a_row_is_cooler_down_to_a_share_of_what_was_asked_
 ):
     temperatures: list[float] = []
 
-    def noted(prompt: list[int], key: int, temperature: float, *rest: Any, **named: Any) -> EngineSequence:
+    def noted(prompt: Prompt, key: int, temperature: float, *rest: Any, **named: Any) -> EngineSequence:
         temperatures.append(temperature)
         return EngineSequence(prompt, key, temperature, *rest, **named)
 

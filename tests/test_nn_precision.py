@@ -14,12 +14,12 @@ from app.nn.precision import fast_products
 def test_products_are_in_bfloat16_where_that_is_wanted_and_fast(
     is_fast: bool, is_wanted: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(precision, "_has_fast_bfloat16", lambda device_type: is_fast)
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device_type: is_fast)
     with fast_products("cpu", is_wanted=is_wanted):
         product = torch.ones(2, 3) @ torch.ones(3, 2)
     assert product.dtype == (torch.bfloat16 if is_fast and is_wanted else torch.float32)
 
 
 def test_an_accelerator_is_taken_to_be_fast():
-    assert precision._has_fast_bfloat16("cuda")
-    assert isinstance(precision._has_fast_bfloat16("cpu"), bool)
+    assert precision.has_fast_bfloat16("cuda")
+    assert isinstance(precision.has_fast_bfloat16("cpu"), bool)

@@ -95,8 +95,8 @@ def _is_installed(name: str) -> bool:
 def check_torch() -> Check:
     """Torch loads; which accelerators it sees, and whether the processor is fast at bfloat16."""
     code = (
-        "import torch; print(torch.__version__, 'cuda' if torch.cuda.is_available() else 'cpu', "
-        "'bfloat16' if torch.ops.mkldnn._is_mkldnn_bf16_supported() else 'float32')"
+        "import torch; from app.nn.precision import has_fast_bfloat16 as is_fast; print(torch.__version__, "
+        "'cuda' if torch.cuda.is_available() else 'cpu', 'bfloat16' if is_fast('cpu') else 'float32')"
     )
     return import_check("torch", code, "install it: pip install 'torch>=2.6'")
 

@@ -182,7 +182,7 @@ def load_beginning(folder: Path) -> Beginning:
     kept = [(number, place[token]) for number, token in enumerate(vocabulary.tokens) if token in place]
     before = weights.get("embedding.weight")
     if before is not None and before.shape == (len(tokens), vectors.shape[1]):
-        vectors[[now for now, _ in kept]] = before[[then for _, then in kept]].to(torch.float32)
+        vectors[[ours for ours, _ in kept]] = before[[theirs for _, theirs in kept]].to(torch.float32)
         weights["embedding.weight"] = vectors
     return Beginning(config, _network(folder, decoder, weights), sha256, len(vocabulary) - len(kept))
 

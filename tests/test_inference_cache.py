@@ -30,7 +30,7 @@ def stepped(slab: SlabDecoder, ids: Tensor, first: int = 0) -> Tensor:
     columns = []
     for time in range(first, ids.shape[1]):
         slab.reserve(time + 1)
-        columns.append(slab.step(ids[:, time], torch.full((len(ids),), time), time + 1))
+        columns.append(slab.step(ids[:, time], torch.full((len(ids),), time), [time + 1] * len(ids)))
     return torch.stack(columns, 1)
 
 
@@ -74,7 +74,7 @@ def row_scores(network: Decoder, rows: int, length: int, longest: int, precision
     for time in range(70):
         positions = torch.full((rows,), time)
         positions[ROW_MULTIPLE:] += longest
-        columns.append(slab.step(ids[:, time], positions, time + 1 + (longest if rows > ROW_MULTIPLE else 0)))
+        columns.append(slab.step(ids[:, time], positions, (positions + 1).tolist()))
     return torch.stack(columns)[:, :ROW_MULTIPLE]
 
 

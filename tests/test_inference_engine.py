@@ -147,10 +147,11 @@ def test_a_sequence_does_not_depend_on_who_shares_its_batch(alone: list[list[int
         assert sentences(engine, [job(index) for index in range(40)]) == alone
 
 
-def test_a_sequence_does_not_depend_on_the_order_of_admission(alone: list[list[int]]):
+@pytest.mark.parametrize("slots", [12, 36])  # one block of rows, and three that hand rows on to each other
+def test_a_sequence_does_not_depend_on_the_order_of_admission(alone: list[list[int]], slots: int):
     order = list(range(40))
     random.Random(1).shuffle(order)
-    with engine_of(slots=12) as engine:
+    with engine_of(slots=slots) as engine:
         found = dict(zip(order, sentences(engine, [job(index) for index in order]), strict=True))
     assert [found[index] for index in range(40)] == alone
 

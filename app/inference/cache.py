@@ -1,5 +1,8 @@
 """Stepping a decoder with a static slab of keys and values: row = sequence, one token a row and step.
 
+Attention reads all keys and values that there are, which is most of a step where sequences are long. On a processor
+rows therefore attend in blocks, each as far as its own longest row: who keeps rows of like length together gains most.
+
 The arithmetic of a row depends on nothing but the row: row counts are multiples of ROW_MULTIPLE and lengths multiples
 of LENGTH_MULTIPLE, within which the matrix kernels give bit-identical rows (tests/test_inference_engine.py holds them
 to it).
@@ -7,6 +10,7 @@ to it).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +22,9 @@ from app.nn.decoder import NORM_EPSILON, Decoder, Layer, rotary_table, rotate
 
 ROW_MULTIPLE = 4
 LENGTH_MULTIPLE = 64
+
+#: Rows of a block on a processor, a multiple of ROW_MULTIPLE; an accelerator takes all rows at once.
+_BLOCK = 16
 
 #: How matrices are multiplied.
 Precision = Literal["float32", "bfloat16"]
@@ -36,7 +43,10 @@ class _LayerWeights:
 
 
 class SlabDecoder:
-    """A decoder in evaluation with its slab. Keys and values are [layer, slot, kv head, position, head_width]."""
+    """A decoder in evaluation with its slab. Keys and values are [layer, slot, kv head, position, head_width].
+
+    So many rows, one after the other, are a `block`, and cost what the longest of them does.
+    """
 
     def __init__(
         self, network: Decoder, slots: int, device: torch.device, *, length: int = 256, precision: Precision = "float32"
@@ -44,6 +54,7 @@ class SlabDecoder:
         self.network = network.eval().to(device)
         self.config = network.config
         self.slots = slots
+        self.block = _BLOCK if device.type == "cpu" else slots
         self.device = device
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._layers = [layer for layer in network.layers if isinstance(layer, Layer)]
@@ -108,18 +119,17 @@ class SlabDecoder:
         self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
         self.values[:, target, :, :length] = self.values[:, source, :, :length]
 
-    def step(self, tokens: Tensor, positions: Tensor, longest: int) -> Tensor:
+    def step(self, tokens: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
         """Scores float32 [rows, vocab] after each row's token at its position (int64 [rows]).
 
-        `longest` is the highest position of the step plus one; rows are a multiple of ROW_MULTIPLE.
+        `lengths` are the positions of the rows plus one, for as many of the first rows as matter; rows are a multiple
+        of ROW_MULTIPLE.
         """
         c = self.config
         rows = len(tokens)
-        span = min(self.length, -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
         where = self._rows[:rows]
         cos, sin = self._cos[positions, None], self._sin[positions, None]
-        hidden = self._positions[:span] > positions[:, None]
-        bias = torch.zeros(rows, 1, 1, span, device=self.device).masked_fill_(hidden[:, None, None], float("-inf"))
+        blocks = self._blocks(positions, lengths)
         x = F.embedding(tokens, self.network.embedding.weight)
         for number, layer in enumerate(self._weights):
             heads = self._times(self._normalised(x, layer.attention_norm), layer.qkv)
@@ -128,8 +138,8 @@ class SlabDecoder:
             keys, values = self.keys[number], self.values[number]
             keys[where, :, positions] = turned[:, c.heads :]
             values[where, :, positions] = heads[:, c.heads + c.kv_heads :]
-            mixed = self._attend(turned[:, : c.heads], keys[:rows], values[:rows], bias, span)
-            x = x + self._times(mixed, layer.output)
+            mixed = [self._attend(turned[own, : c.heads], keys[own], values[own], bias) for own, bias in blocks]
+            x = x + self._times(torch.cat(mixed), layer.output)
             gate, up = self._times(self._normalised(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
             x = x + self._times(F.silu(gate) * up, layer.down)
         return self._times(self._normalised(x, self.network.final_norm.weight), self._embedding)
@@ -141,13 +151,26 @@ class SlabDecoder:
         """Float32 in and out, the product in the decoder's precision."""
         return F.linear(x.to(self._dtype), weight).to(torch.float32)
 
-    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, span: int) -> Tensor:
-        """[rows, width]: each row's query [rows, head, head_width] over the first `span` positions of its slot.
+    def _blocks(self, positions: Tensor, lengths: Sequence[int]) -> list[tuple[slice, Tensor]]:
+        """Rows that attend together, and their bias [rows, 1, 1, span]: nothing up to a row's position, then -inf."""
+        count = len(positions)
+        blocks = []
+        for first in range(0, count, self.block):
+            own = slice(first, min(first + self.block, count))
+            longest = max(lengths[own], default=1)
+            span = min(self.length, -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
+            hidden = self._positions[:span] > positions[own, None]
+            bias = torch.zeros(hidden.shape, device=self.device).masked_fill_(hidden, float("-inf"))
+            blocks.append((own, bias[:, None, None]))
+        return blocks
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        """[rows, width]: each row's query [rows, head, head_width] over the first positions of its slot, see `_blocks`.
 
         Heads that share keys share one batched product, so grouped-query attention costs what its keys weigh.
         """
         c = self.config
-        rows, groups = len(queries), c.heads // c.kv_heads
+        rows, groups, span = len(queries), c.heads // c.kv_heads, bias.shape[-1]
         flat = (rows * c.kv_heads, self.length, c.head_width)
         scaled = (queries * c.head_width**-0.5).view(rows * c.kv_heads, groups, c.head_width)
         scores = torch.bmm(scaled, keys.view(flat)[:, :span].transpose(1, 2))

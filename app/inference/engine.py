@@ -1,7 +1,8 @@
 """The batched engine: sequences of many callers share every step. One per model; one thread; no circuits known.
 
-Rows in flight are the first `n` slots. A finished row hands its slot to a waiting sequence in the same step, or to the
-last row. The grammar's mask, the draw and the append happen on the accelerator; one flag a step comes back.
+Rows in flight are the first `n` slots, the longer ones in front (`cache` says why). A finished row hands its slot on to
+a shorter one, and a waiting sequence takes the last. The grammar's mask, the draw and the append happen on the
+accelerator; one flag a step comes back.
 """
 
 from __future__ import annotations
@@ -282,7 +283,7 @@ class Engine:
         longest = max(self._lengths)
         self._decoder.reserve(longest)
         self._reserve_written(longest + 1)
-        scores = self._decoder.step(self._tokens[:rows], self._positions[:rows], longest)
+        scores = self._decoder.step(self._tokens[:rows], self._positions[:rows], self._lengths)
         mask = self._grammar.mask(self._state, rows) | self._free[:rows]
         narrowed = any(ticket.sequence.top_p < 1.0 for ticket in self._tickets)
         draws = uniform(self._keys[:rows], self._steps[:rows])
@@ -319,23 +320,34 @@ class Engine:
         )
 
     def _release(self, row: int) -> None:
-        """The slot is free: the last row moves into it, and the last slot is finished for the grammar."""
-        last = len(self._tickets) - 1
+        """The slot is free: the longest row of the next block moves into it, and so on, and in the end the last row.
+
+        So rows of like length stay in a block, at a move a block; the last slot is finished for the grammar.
+        """
+        last, block = len(self._tickets) - 1, self._decoder.block
+        for first in range((row // block + 1) * block, last + 1, block):
+            longest = max(range(first, min(first + block, last + 1)), key=self._lengths.__getitem__)
+            self._move(row, longest)
+            row = longest
         if row != last:
-            self._tickets[row], self._lengths[row] = self._tickets[last], self._lengths[last]
-            self._state.move(row, last)
-            self._decoder.move(row, last, self._lengths[last])
-            for tensor in (
-                self._tokens, self._positions, self._steps, self._limits, self._keys, self._temperature, self._top_p,
-                self._masked_nats, self._free, self._written,
-            ):  # fmt: skip
-                tensor[row] = tensor[last]
+            self._move(row, last)
         self._tickets.pop()
         self._lengths.pop()
         self._positions[last] = 0
         self._limits[last] = 1 << 30
         self._free[last] = False
         self._state.put(last, self._idle)
+
+    def _move(self, target: int, source: int) -> None:
+        """Slot `target` holds what `source` holds."""
+        self._tickets[target], self._lengths[target] = self._tickets[source], self._lengths[source]
+        self._state.move(target, source)
+        self._decoder.move(target, source, self._lengths[source])
+        for tensor in (
+            self._tokens, self._positions, self._steps, self._limits, self._keys, self._temperature, self._top_p,
+            self._masked_nats, self._free, self._written,
+        ):  # fmt: skip
+            tensor[target] = tensor[source]
 
 
 def _settle(ticket: Ticket, outcome: Completion | BaseException) -> None:

@@ -71,7 +71,7 @@ def bench_sizing(
             folder = None if work is None else work / name
             notes[name] = journals.enter_context(Notes.open(identity, folder, Attempt.from_json))
         _Bench(plan, problem_of, simulator, forecasting, notes, progress).run(minutes)
-        return sizing_report(plan, {name: each.records for name, each in notes.items()}, learnt)
+        return sizing_report(plan, {name: each.records for name, each in notes.items()}, learnt, weights)
 
 
 @dataclass

@@ -24,7 +24,7 @@ def sizing_page(report: Mapping[str, Any], command: str) -> str:
         "these again. Simulations are all that a run spent: those at corners, and at every corner once more to verify "
         "the result. A method with an offline model begins with one that has seen no simulation of the run's circuit "
         "but what it was trained on (`models/simulator/card.md` says on what, and at what cost), and its offline "
-        "simulations are what the method asked of it.",
+        f"simulations are what the method asked of it.{_model(report)}",
         "\n".join(_method_lines(methods)),
         "## All specifications",
         "\n".join(_figures_table(report["methods"])),
@@ -48,6 +48,10 @@ def _done(report: Mapping[str, Any]) -> str:
     if not report["missing"]:
         return "all runs are done."
     return f"{report['pairs']} runs of each method are done, {report['missing']} are not."
+
+
+def _model(report: Mapping[str, Any]) -> str:
+    return "" if report["weights"] is None else f" Its checksum is `{report['weights']}`."
 
 
 def _method_lines(methods: Sequence[str]) -> list[str]:

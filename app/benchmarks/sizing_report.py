@@ -33,19 +33,24 @@ _PARTS = {"q1": 0.25, "median": 0.5, "q3": 0.75, "p90": 0.9}
 
 
 def sizing_report(
-    plan: SizingPlan, records: Mapping[str, Mapping[Key, Attempt]], learnt: Callable[[SizingCase], bool]
+    plan: SizingPlan,
+    records: Mapping[str, Mapping[Key, Attempt]],
+    learnt: Callable[[SizingCase], bool],
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """What is known of the plan.
 
-    ``{simulations, seeds, cases, pairs, missing, methods, groups, best, beside}``: `pairs` of a case and a seed count,
-    `missing` ones were not done by all methods. `methods` has the figures of each, `groups` the same of parts of the
-    cases, ``cases`` those of each case. `best` is the method with most quick successes, and `beside` says of the others
-    how far they are behind, and after how many simulations the best has succeeded as often as they do in the end.
+    ``{simulations, seeds, weights, cases, pairs, missing, methods, groups, best, beside}``: `pairs` of a case and a
+    seed count, `missing` ones were not done by all methods. `methods` has the figures of each, `groups` the same of
+    parts of the cases, ``cases`` those of each case. `best` is the method with most quick successes, and `beside` says
+    of the others how far they are behind, and after how many simulations the best has succeeded as often as they do in
+    the end.
 
     Args:
         plan: What was to be compared.
         records: By method, the runs that are known.
         learnt: Whether the offline model has learnt from sizings of a case's circuit.
+        weights: That model's checksum, None where no method uses one.
     """
     pairs = [
         (seed, case)
@@ -64,6 +69,7 @@ def sizing_report(
     report: dict[str, Any] = {
         "simulations": plan.simulations,
         "seeds": len({seed for seed, _ in pairs}),
+        "weights": weights,
         "pairs": len(pairs),
         "missing": len(plan.cases) * plan.seeds - len(pairs),
         "methods": {method: each.figures() for method, each in runs.items()},

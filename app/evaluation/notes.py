@@ -102,7 +102,7 @@ class Notes(Generic[Entry]):
     def add(self, records: Sequence[Entry], spent_s: Mapping[str, float]) -> None:
         """The records are known, and what they cost in CPU seconds by stage."""
         entries: list[dict[str, Any]] = [{"record": record.as_json()} for record in records]
-        self._write([*entries, {"spent_s": _rounded(spent_s, 3)}])
+        self._write([*entries, {"spent_s": _rounded(spent_s, 3)}] if spent_s else entries)
 
     def add_fact(self, name: str, fact: Any, spent_s: Mapping[str, float] | None = None) -> None:
         """The fact is known under its name, and what it cost."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
-from app.cli.bench import model_folder
 from app.cli.door import Door
+from app.cli.model_folders import model_folder
 from app.errors import InvalidRequest
 from app.evaluation.card import SETS
 from app.testing import FakeWorkshop
@@ -125,15 +125,16 @@ def test_an_evaluation_asked_for_wrongly_is_status_2(words: tuple[str, ...]):
     assert evaluate("analog", *words) == 2
 
 
-def test_a_benchmark_takes_the_named_analog_model_or_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_command_takes_the_named_model_of_its_kind_or_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JOSEPHSON_MODELS_DIR", str(tmp_path))
     with pytest.raises(InvalidRequest, match=f"no analog model in {tmp_path}; train one with 'josephson train analog'"):
-        model_folder(None)
+        model_folder(None, "analog")
     for name, kind in (("a-quantum", "quantum"), ("b-analog", "analog"), ("c-analog", "analog")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({"name": name, "kind": kind}))
-    assert model_folder(None).name == "b-analog"
-    assert model_folder("c-analog").name == "c-analog"
-    with pytest.raises(InvalidRequest, match="no analog model named 'a-quantum' in"):
-        model_folder("a-quantum")
+    assert model_folder(None, "analog").name == "b-analog"
+    assert model_folder("c-analog", "analog").name == "c-analog"
+    assert model_folder(str(tmp_path / "c-analog"), "analog") == tmp_path / "c-analog"
+    with pytest.raises(InvalidRequest, match="model a-quantum writes quantum circuits; name one for analog circuits"):
+        model_folder("a-quantum", "analog")
     assert main(["bench", "engine", "--model", "d-analog"]) == 2

@@ -29,6 +29,7 @@ LADDER = ("--reward", "ladder")
         (("--samples", "5"), "--samples goes with --reward; leave it out to train on a corpus alone"),
         (("--from", "tiny", "--rounds", "5"), "--rounds goes with --reward; leave it out to train on a corpus alone"),
         ((*LADDER, "--from", "analog-device-lynes"), "no model named 'analog-device-lynes'; did you mean 'analog-de"),
+        ((*LADDER, "--from", "quantum-domain"), "model quantum-domain writes quantum circuits; name one for analog"),
         ((*LADDER, "--from", "tiny", "--recipe", "analog-rewart"), "no recipe named 'analog-rewart'; did you mean"),
         ((*LADDER, "--from", "tiny", "--device", "tpu"), "--device: 'tpu' is neither cpu nor cuda"),
         ((*LADDER, "--from", "tiny", "--source", ".", "--prepared", "."), "--prepared is instead of --source"),

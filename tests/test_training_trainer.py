@@ -180,6 +180,17 @@ def test_a_run_starts_from_given_weights(tmp_path: Path):
         assert not torch.equal(result.network.state_dict()[name], tensor), name
 
 
+def test_a_run_goes_on_only_from_the_weights_that_it_started_from(tmp_path: Path):
+    def begun(weights: str | None) -> Trainer:
+        return Trainer(RECIPE, STREAM, [], len(VOCABULARY), tmp_path, CPU, beginning=weights)
+
+    begun("abc").run(seconds=0.0)
+    assert begun("abc").resume()
+    for other in ("def", None):
+        with pytest.raises(InvalidRequest, match=f"another recipe: beginning was 'abc' and is {other!r}; go on"):
+            begun(other).resume()
+
+
 def test_given_weights_of_another_shape_are_refused(tmp_path: Path):
     with pytest.raises(InvalidRequest, match="the initial network has layers 2, recipe toy wants 1"):
         Trainer(RECIPE, STREAM, [], len(VOCABULARY), tmp_path, CPU, initial=tiny_decoder(len(VOCABULARY), kv_heads=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from app.cli import bench_sizing
 from app.cli import options as o
 from app.cli.door import DONE, say, write_document, write_line
-from app.errors import InvalidRequest
+from app.cli.model_folders import model_folder
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,7 +39,7 @@ def engine(
     from app.benchmarks.engine import bench_engine
     from app.inference.checkpoint import load_checkpoint
 
-    report = bench_engine(load_checkpoint(model_folder(model)), batch=batch, tokens=tokens, with_peer=peer)
+    report = bench_engine(load_checkpoint(model_folder(model, "analog")), batch=batch, tokens=tokens, with_peer=peer)
     if as_json:
         write_document(report)
     else:
@@ -82,26 +81,6 @@ def simulator(
     else:
         _print_simulator(report)
     return DONE
-
-
-def model_folder(name: str | None) -> Path:
-    """The folder of the analog model of that name, or of the first one.
-
-    Raises:
-        InvalidRequest: there is no such model.
-    """
-    import json
-
-    from app.resources import models_path
-    from app.settings import read_settings
-
-    models = read_settings().models_dir or models_path()
-    for config in sorted(models.glob("*/config.json")):
-        about = json.loads(config.read_text(encoding="utf-8"))
-        if about.get("kind") == "analog" and name in (None, about.get("name")):
-            return config.parent
-    wanted = "no analog model" if name is None else f"no analog model named {name!r}"
-    raise InvalidRequest(f"{wanted} in {models}; train one with 'josephson train analog'")
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from app.cli import options as o
 from app.cli import train_reward as r
 from app.cli.door import DONE, say, write_document
+from app.cli.model_folders import model_folder
 from app.cli.train_simulator import simulator
 from app.errors import InvalidRequest
 
@@ -142,11 +144,16 @@ class Wanted:
     loaders: int | None
     model: str | None
 
+    @cached_property
+    def beginning(self) -> Path | None:
+        """The folder of the model that is gone on from; raises as `model_folder`."""
+        return model_folder(self.model, self.kind) if self.model else None
+
     @property
     def command(self) -> str:
         """The command without what another machine would call otherwise: what a model's card says."""
         words = ["josephson", "train", self.kind, "--recipe", Path(self.recipe).name]
-        words += ["--from", r.model_folder(self.model).name] if self.model else []
+        words += ["--from", self.beginning.name] if self.beginning else []
         for option, value in (("--source", self.source), ("--prepared", self.prepared)):
             words += [option, "DIR" if value.is_dir() else "FILE"] if value else []
         words += ["--tokens", str(self.tokens)] if self.tokens else []
@@ -193,7 +200,7 @@ def _train(wanted: Wanted, as_json: bool) -> int:
         recipe, folder, wanted.output or models_path(recipe.name), wanted.device,
         wanted.threads or os.cpu_count() or 1, recipe.loaders if wanted.loaders is None else wanted.loaders,
         None if wanted.minutes is None else wanted.minutes * 60, command=wanted.command,
-        beginning=r.model_folder(wanted.model) if wanted.model else None,
+        beginning=wanted.beginning,
     )  # fmt: skip
     if wanted.prepared:
         corpus = Prepared.load(wanted.prepared)

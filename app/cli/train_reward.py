@@ -97,7 +97,6 @@ def learn(words: RewardWords, wanted: Wanted, as_json: bool) -> int:
     from app.training.run import check_state
     from app.training.watching import LINE_EVERY_S, StopSignals
 
-    assert words.model is not None, "the words were checked"
     if wanted.device not in ("cpu", "cuda"):
         raise InvalidRequest(f"--device: {wanted.device!r} is neither cpu nor cuda")
     if wanted.prepared and wanted.source:
@@ -105,7 +104,8 @@ def learn(words: RewardWords, wanted: Wanted, as_json: bool) -> int:
     recipe = _recipe(words, wanted)
     work = wanted.work or Path("work") / recipe.name
     check_state(work, wanted.is_resumed, STATE_NAME)
-    model = load_checkpoint(model_folder(words.model))
+    assert wanted.beginning is not None, "the words were checked"
+    model = load_checkpoint(wanted.beginning)
     settings = Settings()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     corpus = Prepared.load(wanted.prepared) if wanted.prepared else corpus_of(model, wanted.source)
@@ -179,22 +179,11 @@ def _recipe(words: RewardWords, wanted: Wanted) -> RewardRecipe:
     return checked(changed, recipe.name)
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a model given by folder or by name; UnknownName where there is none."""
-    from app.inference.checkpoint import list_models
-    from app.resources import models_path
-
-    for folder in (Path(name), models_path(name)):
-        if (folder / "config.json").is_file():
-            return folder
-    raise UnknownName("model", name, list_models(models_path()))
-
-
 def _told(words: RewardWords, wanted: Wanted) -> str:
     """The command without what another machine would call otherwise."""
     assert words.reward is not None, "the words were checked"
-    assert words.model is not None, "the words were checked"
-    told = ["josephson", "train", wanted.kind, "--reward", words.reward, "--from", model_folder(words.model).name]
+    assert wanted.beginning is not None, "the words were checked"
+    told = ["josephson", "train", wanted.kind, "--reward", words.reward, "--from", wanted.beginning.name]
     told += [] if wanted.recipe == UNNAMED else ["--recipe", Path(wanted.recipe).name]
     for option, path in (("--source", wanted.source), ("--prepared", wanted.prepared)):
         told += [option, "DIR" if path.is_dir() else "FILE"] if path else []

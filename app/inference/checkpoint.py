@@ -100,15 +100,21 @@ def list_models(folder: Path) -> list[str]:
     A folder is a model when it has a configuration, also one that cannot be read: loading it says why. A measure's or
     a simulator's network is sealed and verified like a model, but generates nothing.
     """
-    return sorted(path.parent.name for path in folder.glob("*/config.json") if not _generates_nothing(path))
+    folders = (path.parent for path in folder.glob("*/config.json"))
+    return sorted(each.name for each in folders if not _generates_nothing(each))
 
 
-def _generates_nothing(config: Path) -> bool:
+def kind_of(folder: Path) -> str | None:
+    """The kind of a model by its configuration, None where that says none; ModelDamaged where it cannot be read."""
+    about = _read_json(folder / "config.json")
+    return about.get("kind") if isinstance(about, Mapping) else None
+
+
+def _generates_nothing(folder: Path) -> bool:
     try:
-        about = _read_json(config)
+        return kind_of(folder) in (MEASURE, SIMULATOR)
     except ModelDamaged:
         return False
-    return isinstance(about, Mapping) and about.get("kind") in (MEASURE, SIMULATOR)
 
 
 def seal(folder: Path) -> None:

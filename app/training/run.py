@@ -106,7 +106,7 @@ def train(
     initial, begun = _beginning(run)
     trainer = Trainer(
         recipe, stream, held_out, len(language.vocabulary), run.work, torch.device(run.device), initial=initial,
-        loaders=run.loaders, save_every_s=run.save_every_s,
+        beginning=begun["from"]["weights"] if begun else None, loaders=run.loaders, save_every_s=run.save_every_s,
     )  # fmt: skip
     if trainer.resume():
         log.info("resumed at %d tokens", trainer.done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class Trainer(Loop[Decoder, Batch]):
 
     Args:
         initial: Weights to start from instead of random ones; of a network of the recipe's shape.
+        beginning: What these weights are called; a state goes on only under the same.
         held_out: Sentences that the loss at the end is taken on; on the way some of them do.
         loaders: Processes that draw batches ahead; none of them changes what is drawn.
         save_every_s: Between two saved states.
@@ -77,7 +79,7 @@ class Trainer(Loop[Decoder, Batch]):
 
     def __init__(
         self, recipe: Recipe, stream: SentenceStream[Any], held_out: Sequence[list[int]], vocab: int, folder: Path,
-        device: torch.device, *, initial: Decoder | None = None, loaders: int = 0,
+        device: torch.device, *, initial: Decoder | None = None, beginning: str | None = None, loaders: int = 0,
         save_every_s: float = SAVE_EVERY_S,
     ) -> None:  # fmt: skip
         self.recipe = recipe
@@ -95,7 +97,9 @@ class Trainer(Loop[Decoder, Batch]):
         if initial is not None:
             self._start_from(initial, network)
         corpus = [len(stream.rows), round(stream.mean_length, 6)]
-        super().__init__(schedule_of(recipe), network, corpus, folder, device, save_every_s=save_every_s)
+        schedule = schedule_of(recipe)
+        schedule = replace(schedule, fixed={**schedule.fixed, "beginning": beginning})
+        super().__init__(schedule, network, corpus, folder, device, save_every_s=save_every_s)
         self._forward: Callable[..., Any] = torch.compile(self.network) if recipe.compile else self.network
 
     def _start_from(self, initial: Decoder, network: Decoder) -> None:

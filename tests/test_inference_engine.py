@@ -229,6 +229,14 @@ def test_a_sequence_that_reaches_its_limit_has_not_ended():
     assert short.ids == long.ids[:12]
 
 
+def test_without_the_grammar_a_sequence_is_at_most_as_long_as_those_that_the_network_was_trained_on():
+    grammar = EndlessGrammar(len(LINES.vocabulary), CPU)
+    with engine_of(slots=4, grammar=grammar) as engine:
+        bare, constrained = run(engine, [job(1, constrained=False), job(1)])
+    assert (len(bare.ids), len(constrained.ids)) == (NETWORK.config.context, 200)
+    assert not bare.has_ended
+
+
 def test_what_the_grammar_takes_away_is_told_and_is_the_same_in_a_crowd():
     with engine_of(slots=16) as engine:
         crowd = run(engine, [job(index) for index in range(12)])

@@ -92,6 +92,18 @@ def test_every_row_has_its_own_nucleus():
     assert (rows > 0).sum(-1).tolist() == [1, 4]
 
 
+def test_a_nucleus_wider_than_the_likeliest_tokens_is_that_of_all():
+    scores = torch.randn(32, 500, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.5, 8, 32)[:, None]
+    probabilities, top_p = scores.softmax(-1), torch.linspace(0.5, 0.99, 32)
+    kept = nucleus(probabilities, top_p)
+    counts = (kept > 0).sum(-1)
+    assert int(counts.min()) < 64 < int(counts.max())
+    ordered = probabilities.sort(dim=-1, descending=True).values
+    for row, count in enumerate(counts.tolist()):
+        assert float(ordered[row, :count].sum()) >= float(top_p[row]) - 1e-5
+        assert float(ordered[row, : count - 1].sum()) < float(top_p[row]) + 1e-5
+
+
 def test_a_row_that_takes_everything_loses_nothing_where_another_row_is_narrowed():
     # In float32 the running sum of many small numbers reaches 1 before the last of them.
     scores = torch.randn(64, 1000, generator=torch.Generator().manual_seed(0)) * 6

@@ -43,7 +43,8 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sequence:
-    """One sequence to sample. `key` is its stream of randomness; at most `max_tokens` tokens, the prompt included.
+    """One sequence to sample. `key` is its stream of randomness; at most `max_tokens` tokens, the prompt included, and
+    without the grammar, which leads to an end, no more than the network was trained on.
 
     A lower `lane` is admitted first: 0 for people who wait, 1 for jobs.
     """
@@ -58,7 +59,7 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Completion:
-    """A sampled sentence, prompt included. `has_ended` is False where it ran into `max_tokens`.
+    """A sampled sentence, prompt included. `has_ended` is False where it ran into the most tokens that it may have.
 
     `masked_nats` is the sum of `sampling.masked_nats` over its steps: what the grammar had to take away. Tokens that
     the constraint spells out do not count.
@@ -262,7 +263,8 @@ class Engine:
         self._positions[row] = len(tokens) - 1
         self._steps[row] = 0
         self._masked_nats[row] = 0.0
-        self._limits[row] = sequence.max_tokens
+        most = sequence.max_tokens
+        self._limits[row] = most if sequence.prompt.is_constrained else min(most, self._decoder.config.context)
         self._keys[row] = sequence.key
         self._temperature[row] = sequence.temperature
         self._top_p[row] = sequence.top_p

@@ -7,6 +7,9 @@ from torch import Tensor
 
 _ALMOST_ONE = 1.0 - 2.0**-40
 
+#: The likeliest tokens, among which most nuclei end: only rows whose nucleus is wider have all of theirs sorted.
+_LIKELIEST = 64
+
 
 def nucleus(probabilities: Tensor, top_p: Tensor) -> Tensor:
     """Float [rows, vocab]: zero outside the smallest set of tokens whose mass reaches `top_p` [rows]; not renormalised.
@@ -17,11 +20,19 @@ def nucleus(probabilities: Tensor, top_p: Tensor) -> Tensor:
     Reference:
         [holtzman2020nucleus] §3.1, Eq. (2). Ties at the threshold are all kept.
     """
-    ordered, _ = probabilities.sort(dim=-1, descending=True)
+    likeliest = probabilities.topk(min(_LIKELIEST, probabilities.shape[-1]), dim=-1).values
+    threshold = _threshold(likeliest, top_p)
+    wide = ((likeliest.cumsum(-1)[:, -1] < top_p) & (top_p < 1.0)).nonzero()[:, 0]
+    if len(wide):
+        threshold[wide] = _threshold(probabilities[wide].sort(dim=-1, descending=True).values, top_p[wide])
+    return torch.where((probabilities >= threshold) | (top_p[:, None] >= 1.0), probabilities, 0.0)
+
+
+def _threshold(ordered: Tensor, top_p: Tensor) -> Tensor:
+    """[rows, 1]: the last of the falling probabilities [rows, n] that belongs to the nucleus."""
     before = ordered.cumsum(-1) - ordered
     kept = (before < top_p[:, None]).sum(-1, keepdim=True).clamp(min=1)
-    threshold = ordered.gather(1, kept - 1)
-    return torch.where((probabilities >= threshold) | (top_p[:, None] >= 1.0), probabilities, 0.0)
+    return ordered.gather(1, kept - 1)
 
 
 def masked_nats(scores: Tensor, mask: Tensor, temperature: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ MAX_TEXT_LENGTH = 1_000_000
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="Source of all randomness; the same seed gives the same rows.")]
 Count = Annotated[int, Field(ge=1, le=MAX_JOB_COUNT, description="How many circuits.")]
 Name = Annotated[str, Field(max_length=100)]
+ProgramFormat = Literal["qasm2", "qasm3"]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
@@ -193,6 +194,9 @@ def _target_of_name(value: Any) -> Any:
 class QuantumGenerateRequest(GenerateRequest):
     """OpenQASM programs of a family."""
 
+    top_p: float = Field(
+        0.95, gt=0.0, le=1.0, allow_inf_nan=False, description="Nucleus: smallest set of tokens with this mass."
+    )
     family: str | None = Field(None, max_length=64, description="A family of GET /v1/families; any when absent.")
     qubits: int | None = Field(None, ge=1, le=128, description="Exact width; drawn by the model when absent.")
     min_gates: int | None = Field(None, ge=1, le=1023, description="Fewest statements a program may have.")
@@ -216,7 +220,7 @@ class QuantumGenerateRequest(GenerateRequest):
         description="An OpenQASM program of at most 128 qubits that every program begins with: continue this one.",
     )
     dynamic: bool = Field(False, description="Gates and resets may depend on measured bits; `format` must be qasm3.")
-    format: Literal["qasm2", "qasm3"] = Field("qasm2", description="OpenQASM version of `program`.")
+    format: ProgramFormat = Field("qasm2", description="OpenQASM version of `program`.")
     transpile: Annotated[
         TranspileRequest | None,
         BeforeValidator(_target_of_name, json_schema_input_type=str | TranspileRequest | None),

@@ -77,6 +77,7 @@ def analog(
     function_count: FunctionCount = 96,
     model: o.Model = None,
     temperature: o.Temperature = 0.9,
+    top_p: o.TopP = 1.0,
     work: Work = None,
     write_card: WriteCard = False,
     device: o.Device = None,
@@ -90,7 +91,7 @@ def analog(
     from app.evaluation.plan import AnalogPlan
 
     door, settings = door_of(context), _settings(device)
-    chosen = _checked("analog", count, seed, model, temperature)
+    chosen = _checked("analog", count, seed, model, temperature, top_p)
 
     async def measure(workshop: Workshop, name: str) -> dict[str, Any]:
         dataset = read_dataset(source)
@@ -122,6 +123,7 @@ def quantum(
     compiled: Compiled = 100,
     model: o.Model = None,
     temperature: o.Temperature = 0.9,
+    top_p: o.TopP = 0.95,
     work: Work = None,
     write_card: WriteCard = False,
     device: o.Device = None,
@@ -138,7 +140,7 @@ def quantum(
 
     door, settings = door_of(context), _settings(device)
     depth = Depth(epochs, settings.device, compiled, settings.validator_workers)
-    chosen = _checked("quantum", count, seed, model, temperature)
+    chosen = _checked("quantum", count, seed, model, temperature, top_p)
 
     async def measure(workshop: Workshop, name: str) -> dict[str, Any]:
         corpus, words = read_programs(source)
@@ -165,11 +167,13 @@ def _settings(device: str | None) -> Settings:
     return read_settings(**o.given(device=device))
 
 
-def _checked(kind: str, count: int, seed: int, model: str | None, temperature: float) -> dict[str, Any]:
+def _checked(
+    kind: str, count: int, seed: int, model: str | None, temperature: float, top_p: float
+) -> dict[str, Any]:  # fmt: skip
     """The fields of the requests to come, which the schema has judged."""
     from app.cli.rows import read_request
 
-    chosen = o.given(model=model, temperature=temperature)
+    chosen = o.given(model=model, temperature=temperature, top_p=top_p)
     read_request(f"{kind}.generate", {"count": count, "seed": seed, **chosen})
     return chosen
 

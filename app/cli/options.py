@@ -154,7 +154,7 @@ def quantum_request(
     attempts: Attempts = 8,
     seed: Seed = None,
     temperature: Temperature = 0.9,
-    top_p: TopP = 1.0,
+    top_p: TopP = 0.95,
     model: Model = None,
     validate: Validate = True,
     grammar: Grammar = True,

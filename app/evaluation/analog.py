@@ -31,8 +31,8 @@ _TIMED, _WARM = 192, 16
 
 async def evaluate_analog(
     workshop: Workshop, harness: Harness, plan: AnalogPlan, *, corpus: str, model: str | None = None,
-    temperature: float = 0.9, work: Path | None = None, depends_on: Mapping[str, Any] | None = None,
-    report: Report | None = None,
+    temperature: float = 0.9, top_p: float = 1.0, work: Path | None = None,
+    depends_on: Mapping[str, Any] | None = None, report: Report | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The report of an evaluation, as `report.analog_report` makes it, after everything of the plan was looked at.
 
@@ -43,6 +43,7 @@ async def evaluate_analog(
         corpus: Where the real circuits are from, a phrase for the report.
         model: The model's name; the default one where absent.
         temperature: Of sampling.
+        top_p: Of sampling, the nucleus.
         work: A folder to go on from and to keep the notes in.
         depends_on: What else decides the records, such as the classifier's checksum; told apart like the weights.
         report: Told how far it is.
@@ -50,10 +51,10 @@ async def evaluate_analog(
     Raises:
         InvalidRequest: `work` has notes of another evaluation.
     """
-    sampler = _Sampler(workshop, model, temperature)
+    sampler = _Sampler(workshop, model, temperature, top_p)
     identity = {
         "version of the program": __version__, "model": sampler.model, "weights": weights_of(workshop, sampler.model),
-        "temperature": temperature, "held-out circuits": _digest(plan), **(depends_on or {}),
+        "temperature": temperature, "nucleus": top_p, "held-out circuits": _digest(plan), **(depends_on or {}),
     }  # fmt: skip
     with Notes.open(identity, work, Record.from_json) as notes:
         items = plan.items()
@@ -63,7 +64,8 @@ async def evaluate_analog(
             notes.add_fact("speed", await _speed(sampler, plan))
         facts = {
             "kind": "analog", "model": sampler.model, "count": plan.count, "seeds": list(plan.seeds),
-            "function_count": plan.function_count, "temperature": temperature, "corpus": corpus,
+            "function_count": plan.function_count, "temperature": temperature, "top_p": top_p,
+            "corpus": corpus,
         }  # fmt: skip
         return {**facts, **analog_report(plan, notes.records, notes.facts["speed"]), "cpu_s": notes.costs()}
 
@@ -77,9 +79,9 @@ def _lacks(notes: Notes[Record], item: Item) -> bool:
 class _Sampler:
     """Draws the items that are samples; the others bring their netlists."""
 
-    def __init__(self, workshop: Workshop, model: str | None, temperature: float) -> None:
+    def __init__(self, workshop: Workshop, model: str | None, temperature: float, top_p: float) -> None:
         self._workshop = workshop
-        self._fields: dict[str, Any] = {"temperature": temperature, "model": model}
+        self._fields: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "model": model}
         self.model = workshop.prepare(_KIND, AnalogGenerateRequest(seed=0, **self._fields)).made_by
 
     async def cases(self, items: Sequence[Item]) -> list[tuple[Item, Netlist | None, float | None]]:

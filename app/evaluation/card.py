@@ -11,7 +11,7 @@ from app.evaluation.quantum_card import quantum_lines
 from app.evaluation.report import types_without_testbench
 from app.evaluation.simulator_card import simulator_lines
 from app.evaluation.simulator_report import in_short
-from app.evaluation.tables import INTERVALS, aims_table, cell, counts, percent, seeds_table, table
+from app.evaluation.tables import INTERVALS, aims_table, cell, counts, percent, sampling, seeds_table, table
 from app.inference.checkpoint import seal
 from app.validators._tools import SIMULATION_CPU_S
 
@@ -181,8 +181,8 @@ def _analog(report: Mapping[str, Any]) -> list[str]:
     rows = [(label, *(cell(part.get(key)) for part in overall.values())) for key, label in MEASURES.items()]
     rows.append(("circuits (function tried on)", *(_sizes(part) for part in overall.values())))
     return [
-        f"{report['count']} samples for each of the seeds {', '.join(map(str, seeds))} and each set, temperature "
-        f"{report['temperature']}, every sample asked for by type, nothing discarded: a circuit that fails a check "
+        f"{report['count']} samples for each of the seeds {', '.join(map(str, seeds))} and each set, "
+        f"{sampling(report)}, every sample asked for by type, nothing discarded: a circuit that fails a check "
         f"counts as failing every later one, and transistors of a circuit without an operating point do not conduct. "
         f"{INTERVALS}",
         "",

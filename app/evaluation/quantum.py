@@ -60,8 +60,8 @@ class Depth:
 
 async def evaluate_quantum(
     workshop: Workshop, harness: QuantumHarness, plan: QuantumPlan, *, corpus: str, length: Length,
-    model: str | None = None, temperature: float = 0.9, depth: Depth | None = None, work: Path | None = None,
-    report: Report | None = None,
+    model: str | None = None, temperature: float = 0.9, top_p: float = 0.95, depth: Depth | None = None,
+    work: Path | None = None, report: Report | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The report of an evaluation, as `quantum_report` makes it, after everything of the plan was looked at.
 
@@ -73,6 +73,7 @@ async def evaluate_quantum(
         length: Of a program's sentence.
         model: The model's name; the default one where absent.
         temperature: Of sampling.
+        top_p: Of sampling, the nucleus.
         depth: How much is compared.
         work: A folder to go on from and to keep the notes in.
         report: Told how far it is.
@@ -82,10 +83,10 @@ async def evaluate_quantum(
         PackageMissing: A classifier's package is not installed.
     """
     load_qiskit()  # here, for the threads below come and go
-    sampler = _Sampler(workshop, model, temperature)
+    sampler = _Sampler(workshop, model, temperature, top_p)
     identity = {
         "version of the program": __version__, "model": sampler.model, "weights": weights_of(workshop, sampler.model),
-        "temperature": temperature, "programs of the corpus": plan.digest(),
+        "temperature": temperature, "nucleus": top_p, "programs of the corpus": plan.digest(),
     }  # fmt: skip
     depth = depth or Depth()
     with Notes.open(identity, work, ProgramRecord.from_json) as notes:
@@ -98,7 +99,8 @@ async def evaluate_quantum(
             notes.add_fact("speed", await _speed(sampler, plan, length))
         facts = {
             "kind": "quantum", "model": sampler.model, "count": plan.count, "seeds": list(plan.seeds),
-            "temperature": temperature, "corpus": corpus, "compiled": depth.compiled, "epochs": depth.epochs,
+            "temperature": temperature, "top_p": top_p, "corpus": corpus, "compiled": depth.compiled,
+            "epochs": depth.epochs,
         }  # fmt: skip
         made = comparisons.facts | {"speed": notes.facts["speed"]}
         return {**facts, **quantum_report(plan, notes.records, made), "cpu_s": notes.costs()}
@@ -107,9 +109,9 @@ async def evaluate_quantum(
 class _Sampler:
     """Draws the items that are samples; the others bring their programs."""
 
-    def __init__(self, workshop: Workshop, model: str | None, temperature: float) -> None:
+    def __init__(self, workshop: Workshop, model: str | None, temperature: float, top_p: float) -> None:
         self._workshop = workshop
-        self._fields: dict[str, Any] = {"temperature": temperature, "model": model}
+        self._fields: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "model": model}
         self.model = workshop.prepare(_KIND, QuantumGenerateRequest(seed=0, **self._fields)).made_by
 
     async def cases(self, items: Sequence[Item]) -> list[Case]:

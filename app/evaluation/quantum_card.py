@@ -7,7 +7,7 @@ from typing import Any
 
 from app.evaluation.quantum_comparisons import FAMILY_MEMBERS
 from app.evaluation.quantum_plan import ATTEMPTS, COUPLINGS, GATE_SET, ORACLE_QUBITS
-from app.evaluation.tables import INTERVALS, aims_table, cell, counts, seeds_table, table
+from app.evaluation.tables import INTERVALS, aims_table, cell, counts, sampling, seeds_table, table
 from app.measures.quantum_copies import NEAR
 
 #: Side -> its column.
@@ -63,9 +63,9 @@ def quantum_lines(report: Mapping[str, Any]) -> list[str]:
     sides = [side for side in SIDES if side in sets]
     rows = [(label, *(cell(sets[side].get(key)) for side in sides)) for key, label in MEASURES.items()]
     return [
-        f"{report['count']} samples for each of the seeds {', '.join(map(str, seeds))}, temperature "
-        f"{report['temperature']}, every one under the condition (family, qubits, bucket of its number of statements) "
-        "of one real program that the model has not seen, nothing discarded. "
+        f"{report['count']} samples for each of the seeds {', '.join(map(str, seeds))}, {sampling(report)}, every one "
+        "under the condition (family, qubits, bucket of its number of statements) of one real program that the model "
+        "has not seen, nothing discarded. "
         f"Of the {report['real']} real programs ({report['corpus']}) no skeleton is in the training set, none is "
         f"random by design and all fit the model's context. {INTERVALS}",
         "",

@@ -60,6 +60,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
 
 
+def sampling(report: Mapping[str, Any]) -> str:
+    """How an evaluation drew its samples: ``temperature 0.9, nucleus 0.95``; without the nucleus where all may come."""
+    nucleus = "" if report["top_p"] >= 1.0 else f", nucleus {report['top_p']}"
+    return f"temperature {report['temperature']}{nucleus}"
+
+
 def counts(findings: Mapping[str, int]) -> str:
     """Codes with how often each occurs."""
     return ", ".join(f"`{code}` {count}" for code, count in findings.items()) or "none"

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from app.requests import JobRequest
+from app.service.forms import errors_by_field
 from app.service.pages import STATIC
+from app.service.problems import ProblemError
 from app.simulations import describe_technology, describe_testbench
 from app.technologies._base import technologies
 from app.testbenches._base import testbenches
@@ -210,9 +212,37 @@ def test_the_first_page_shows_the_service_its_models_its_jobs_and_a_form(service
     assert f"/jobs/{job['id']}" in {each.get("href") for each in page.all("a")}
     assert {each.get("name") for each in page.all("input")} == {"kind", "count", "seed", "max_devices"}
     assert "opamp" in text
-    _, text = page_of(service, "/?kind=quantum.generate")
-    assert 'name="family"' in text
+    page, _ = page_of(service, "/?kind=quantum.generate")
+    assert page.fields.keys() == {
+        "kind", "family", "count", "seed", "qubits", "max_gates", "coupling_map", "gate_set", "format", "dynamic",
+        "verify",
+    }  # fmt: skip
     page_of(service, "/?kind=nonsense")
+
+
+def test_an_item_is_told_by_its_line_where_a_field_has_lines() -> None:
+    errors = [
+        ProblemError(detail="wrong", pointer=f"/request/{path}/1") for path in ("gate_set", "specification/bounds")
+    ]
+    found = errors_by_field(errors, {"gate_set", "specification.bounds"})
+    assert found == {"gate_set": ["wrong"], "specification.bounds": ["line 2: wrong"]}
+
+
+def test_a_quantum_form_says_gates_coupling_and_what_is_to_be_verified(service: RunningService) -> None:
+    filled = {
+        "kind": "quantum.generate", "count": "2", "qubits": "3", "gate_set": " rz, sx,cx ", "coupling_map": "line",
+        "format": "qasm3", "dynamic": "true",
+    }  # fmt: skip
+    where = service.http.post("/jobs", data=filled, follow_redirects=False).headers["location"]
+    asked = service.http.get(f"/v1{where}").json()["request"]
+    assert (asked["gate_set"], asked["coupling_map"]) == (["rz", "sx", "cx"], "line")
+    assert (asked["format"], asked["dynamic"]) == ("qasm3", True)
+    answer = service.http.post("/jobs", data=filled | {"qubits": "9999"})
+    assert answer.status_code == 422
+    page = Page(answer.text)
+    assert "checked" in page.fields["dynamic"]
+    assert "checked" not in page.fields["verify"]
+    assert page.fields["gate_set"]["value"] == "rz, sx,cx"
 
 
 @pytest.mark.parametrize(

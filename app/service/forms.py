@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
-from app.requests import DEFAULT_SIZING_METHOD
+from app.quantum.coupling import COUPLING_NAMES
+from app.requests import DEFAULT_SIZING_METHOD, ProgramFormat
 from app.service.problems import ProblemError
 from app.units import format_quantity, format_spice_number, parse_spice_number
 
@@ -21,6 +22,9 @@ SPECIFIED_KINDS = frozenset({"analog.size", "analog.design"})
 
 #: Most fields of a form, those of the testbench with the most settings included.
 MAX_FIELDS = 48
+
+#: What programs may be written as.
+PROGRAM_FORMATS: Sequence[str] = get_args(ProgramFormat)
 
 #: What is chosen where nothing is yet, if it is there.
 _FIRST_CHOICE = "opamp"
@@ -56,7 +60,11 @@ class SubmitForm:
     def choices(self) -> Mapping[str, Sequence[str]]:
         """What each selection offers, by field."""
         if self.kind == "quantum.generate":
-            return {"family": list(self.described["families"]["quantum"])}
+            return {
+                "family": list(self.described["families"]["quantum"]),
+                "coupling_map": COUPLING_NAMES,
+                "format": PROGRAM_FORMATS,
+            }
         if self.kind == "analog.generate":
             return {"type": list(self.described["families"]["analog"])}
         benches = self.described["testbenches"]
@@ -187,6 +195,10 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _objective(text: str) -> dict[str, str]:
     goal, _, metric = text.partition(":")
     return {goal.strip(): metric.strip()}
@@ -194,6 +206,7 @@ def _objective(text: str) -> dict[str, str]:
 
 #: Fields whose text is no value of the request as it stands; settings are numbers too.
 _READERS: Mapping[str, Callable[[str], Any]] = {
+    "gate_set": _names,
     "specification.bounds": _lines,
     "specification.objective": _objective,
     "specification.supply_v": _number,
@@ -227,6 +240,7 @@ def errors_by_field(errors: Sequence[ProblemError], fields: Collection[str]) -> 
         paths = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
         name = next((path for path in paths if path in fields), paths[0] if paths else "")
         rest = parts[name.count(".") + 1 :]
-        line = f"line {int(rest[0]) + 1}: " if rest and rest[0].isdecimal() else ""
+        is_of_a_line = _READERS.get(name) is _lines and rest and rest[0].isdecimal()
+        line = f"line {int(rest[0]) + 1}: " if is_of_a_line else ""
         found.setdefault(name, []).append(f"{line}{error.detail}")
     return found

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from app.benchmarks.sizing import bench_sizing
-from app.benchmarks.sizing_cases import SizingCase
+from app.benchmarks.sizing_cases import SizingCase, read_cases
 from app.benchmarks.sizing_page import sizing_page
 from app.benchmarks.sizing_plan import Attempt, SizingPlan
 from app.benchmarks.sizing_report import sizing_report
 from app.cli import main
 from app.errors import InvalidRequest, UnknownName
+from app.simulation_corpus.journal import read_journal
 from app.sizing._base import OfflineModel, Proposer, SizingMethod, sizing_methods
 from app.sizing.problem import SizingProblem
 from app.testbenches._simulator import Bench, SimulationRow
@@ -288,3 +289,20 @@ def test_the_command_compares_writes_a_page_and_goes_on(
 def test_a_word_that_means_nothing_is_named(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]):
     assert main(["bench", "sizing", *words, "--minutes", "0", "--json"]) == 2
     assert sentence in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+RUNS = Path(__file__).parents[1] / "docs" / "sizing-runs"
+
+
+@pytest.mark.parametrize("method", sorted(sizing_methods))
+def test_the_runs_that_are_published_are_of_specifications_that_ship(method: str):
+    (begun, *entries) = read_journal(RUNS / method / "evaluation.jsonl")
+    assert begun["identity"]["method"] == method
+    runs = [Attempt.from_json(entry["record"]) for entry in entries]
+    digests = {one.name: one.digest for file in read_cases() for one in file.cases}
+    assert {run.digest for run in runs} == {digests[run.case] for run in runs}
+    assert {run.method for run in runs} == {method}
+    cases = {run.case for run in runs}
+    assert {(run.case, run.seed) for run in runs} == {(name, run.seed) for name in cases for run in runs}, "whole seeds"
+    assert len({run.key for run in runs}) == len(runs)
+    assert all(run.failed is None for run in runs)

@@ -403,11 +403,26 @@ def test_models_and_corpora_that_do_not_fit_are_refused(tmp_path: Path, model: C
 
 def test_winners_do_not_change_which_types_there_are():
     of_corpus, of_winners = draw_weights(
-        ["opamp"] * 9 + ["lna"] * 4, [("opamp", 1.0), ("opamp", 3.0), ("pll", 1.0)], label_exponent=0.5, winner_mix=0.4
+        ["opamp"] * 9 + ["lna"] * 4,
+        [("opamp", 1.0), ("opamp", 3.0), ("pll", 1.0)],
+        label_exponent=0.5,
+        winner_mix=0.4,
+        most_repeats=1000,
     )
     assert sum(of_corpus[9:]) == pytest.approx(2.0), "a type without winners is drawn from the corpus alone"
     assert sum(of_corpus[:9]) + sum(of_winners) == pytest.approx(3.0)
     assert of_winners == pytest.approx([0.3, 0.9, 0.0]), "a type that the corpus lacks is not drawn"
+
+
+def test_few_winners_come_only_so_often_as_the_corpus_beside_them():
+    of_corpus, of_winners = draw_weights(
+        ["opamp"] * 8 + ["lna"] * 2, [("opamp", 1.0), ("opamp", 3.0), ("lna", 1.0)], label_exponent=0.5, winner_mix=0.4,
+        most_repeats=2.0,
+    )  # fmt: skip
+    assert sum(of_winners[:2]) / 2 == pytest.approx(2.0 * of_corpus[0]), "a third of the draws of op-amps, not 40 %"
+    assert of_winners[1] == pytest.approx(3 * of_winners[0])
+    assert of_winners[2] / (of_winners[2] + sum(of_corpus[8:])) == pytest.approx(0.4)
+    assert sum(of_corpus[:8]) + sum(of_winners[:2]) == pytest.approx(8**0.5)
 
 
 def test_winners_are_written_anew_beside_the_corpus():
@@ -415,7 +430,7 @@ def test_winners_are_written_anew_beside_the_corpus():
     winner = next(example for example in corpus().side(is_held_out=True) if len(example.circuit.devices) >= 4)
     tokens = tuple(LANGUAGE.encode(winner.circuit, winner.label, random.Random(0)))
     entry = JudgedSample(Sample(0, side[0].label, tokens, WHOLE), 1.0, False, 1.0, 1.0)
-    stream = mixed_stream(side, [entry], LANGUAGE, context=512, label_exponent=0.5, winner_mix=1.0)
+    stream = mixed_stream(side, [entry], LANGUAGE, context=512, label_exponent=0.5, winner_mix=1.0, most_repeats=1000)
     drawn = [LANGUAGE.decode(ids)[0] for ids in stream.draw(random.Random(0), 64)]
     identities = {canonical_hash(netlist) for netlist in drawn}
     assert canonical_hash(winner.circuit) in identities

@@ -108,6 +108,24 @@ def test_families_come_as_often_as_their_root_and_under_conditions_of_training_p
     assert reward.wishes(CORPUS) == reward.wishes(CORPUS)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_share_of_the_conditions_is_such_that_an_oracle_judges(share: float):
+    corpus = [*CORPUS, *(Example(ghz(qubits), "ghz") for qubits in (20, 21, 22))]
+    recipe = replace(RECIPE, samples=400, judged_share=share, family_exponent=0.0)
+    wishes = OracleReward(recipe, corpus).wishes(corpus)
+    judged = [wish.label == "ghz" and (wish.constraint.qubits or 0) <= recipe.oracle_qubits for wish in wishes]
+    by_chance = 0.5 * 8 / 11
+    assert sum(judged) / 400 == pytest.approx(share + (1 - share) * by_chance, abs=0.05)
+    shorter = OracleReward(replace(recipe, samples=100), corpus).wishes(corpus)
+    assert shorter == wishes[:100], "more samples are more of the same"
+
+
+def test_a_share_of_judged_conditions_is_nothing_where_no_oracle_is():
+    corpus = [example for example in CORPUS if example.label != "ghz"]
+    wishes = OracleReward(replace(RECIPE, judged_share=1.0), corpus).wishes(corpus)
+    assert {wish.label for wish in wishes} == {"vqe_real_amplitudes"}
+
+
 def test_a_round_tells_what_looks_like_its_family_and_what_is_told_from_real_programs(reward: OracleReward):
     real = [("vqe_real_amplitudes", layers(qubits, depth)) for qubits in (3, 4, 5) for depth in range(3, 9)]
     toffolis = [

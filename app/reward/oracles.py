@@ -142,12 +142,25 @@ class OracleReward:
 
     def wishes(self, corpus: Sequence[Example[QuantumProgram]]) -> list[Wish]:
         """A family has a share of the items in proportion to its training programs ** `family_exponent`; each item has
-        the condition of a training program of its family.
+        the condition of a training program of its family, `judged_share` of them of one that an oracle would judge.
         """
-        of_family = _by_family(corpus)
-        shares = {family: len(programs) ** self._recipe.family_exponent for family, programs in of_family.items()}
-        drawn = random.Random(f"{self._recipe.seed}:conditions")
-        models = [(family, drawn.choice(of_family[family])) for family in evenly(shares, self._recipe.samples)]
+        recipe, of_family = self._recipe, _by_family(corpus)
+        judged = {
+            family: [program for program in programs if program.qubit_count <= recipe.oracle_qubits]
+            for family, programs in of_family.items()
+            if oracle_for(family) is not None
+        }
+        sets = (of_family, {family: programs for family, programs in judged.items() if programs} or of_family)
+        families = [
+            evenly({family: len(own) ** recipe.family_exponent for family, own in each.items()}, recipe.samples)
+            for each in sets
+        ]
+        drawn = random.Random(f"{recipe.seed}:conditions")
+        models = []
+        for index in range(recipe.samples):
+            number = int((index + 1) * recipe.judged_share) - int(index * recipe.judged_share)
+            family = families[number][index]
+            models.append((family, drawn.choice(sets[number][family])))
         self._real = np.array([_numbers(program) for _, program in models])
         return [Wish(family, _constraint(Condition.of(family, program))) for family, program in models]
 

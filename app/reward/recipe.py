@@ -16,7 +16,8 @@ class RewardRecipe:
 
     Of every round `samples` circuits are drawn at `temperature`, `bare_share` of them without the grammar, where a
     sentence that is no circuit earns nothing. The best `winner_share` of a group win, and winners of the last
-    `kept_rounds` rounds make `winner_mix` of what the network trains on for `tokens` tokens. A round that raises the
+    `kept_rounds` rounds make `winner_mix` of what the network trains on for `tokens` tokens, but come at most
+    `most_repeats` times as often as training circuits of their label. A round that raises the
     held-out loss by more than `most_rise_nats` over where it began is taken back, and the learning rates halved.
     """
 
@@ -29,6 +30,7 @@ class RewardRecipe:
     winner_share: float = 0.25
     kept_rounds: int = 3
     winner_mix: float = 0.5
+    most_repeats: float = 1000.0
     tokens: int = 150_000
     batch_tokens: int = 4096
     learning_rate: float = 3e-4
@@ -72,12 +74,14 @@ class OracleRecipe(RewardRecipe):
 
     A family is drawn as often as (its training programs) ** `family_exponent`, each time under the condition (qubits,
     bucket of its number of statements) of one of its training programs. Oracles are asked about programs on up to
-    `oracle_qubits` qubits. A program less than `copy_distance` from a training program of its family and width earns
+    `oracle_qubits` qubits, and `judged_share` of the samples have conditions under which one judges, as long as there
+    are any. A program less than `copy_distance` from a training program of its family and width earns
     nothing.
     """
 
     family_exponent: float = 0.5
     oracle_qubits: int = 10
+    judged_share: float = 0.0
     copy_distance: float = 0.05
 
 
@@ -86,13 +90,14 @@ RECIPES: dict[str, type[RewardRecipe]] = {"analog-reward": LadderRecipe, "quantu
 
 #: Keys of a recipe that are shares, from 0 to 1.
 _SHARES = (
-    "bare_share", "function_from", "copy_similarity", "copy_distance", "winner_share", "winner_mix", "decay_share",
+    "bare_share", "judged_share", "function_from", "copy_similarity", "copy_distance", "winner_share", "winner_mix",
+    "decay_share",
 )  # fmt: skip
 
 #: Keys that must be above zero.
 _POSITIVE = (
     "rounds", "samples", "temperature", "max_devices", "bias_points", "function_budget", "oracle_qubits", "kept_rounds",
-    "tokens", "batch_tokens", "learning_rate", "ema_tokens",
+    "most_repeats", "tokens", "batch_tokens", "learning_rate", "ema_tokens",
 )  # fmt: skip
 
 

@@ -254,6 +254,7 @@ class Iteration:
         stream = mixed_stream(
             self._corpus, winners, self._language,
             context=config.context, label_exponent=self._label_exponent, winner_mix=r.winner_mix,
+            most_repeats=r.most_repeats,
         )  # fmt: skip
         shape = NetworkShape(
             config.width, config.layers, config.heads, config.kv_heads, config.mlp_width, config.dropout

@@ -44,6 +44,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**63, description="Source of all randomnes
 Count = Annotated[int, Field(ge=1, le=MAX_JOB_COUNT, description="How many circuits.")]
 Name = Annotated[str, Field(max_length=100)]
 ProgramFormat = Literal["qasm2", "qasm3"]
+TopP = Annotated[
+    float,
+    Field(gt=0.0, le=1.0, allow_inf_nan=False, description="Nucleus: smallest set of tokens with this mass."),
+]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
@@ -93,9 +97,7 @@ class GenerateRequest(JobRequest):
 
     count: Count = 1
     temperature: float = Field(0.9, ge=0.05, le=2.0, allow_inf_nan=False, description="Of sampling.")
-    top_p: float = Field(
-        1.0, gt=0.0, le=1.0, allow_inf_nan=False, description="Nucleus: smallest set of tokens with this mass."
-    )
+    top_p: TopP = 1.0
     validate_: bool = Field(True, alias="validate", description="Run the validators on every circuit.")
     model: str | None = Field(
         None, max_length=100, description="A name of GET /v1/models; the default model when absent."
@@ -194,9 +196,7 @@ def _target_of_name(value: Any) -> Any:
 class QuantumGenerateRequest(GenerateRequest):
     """OpenQASM programs of a family."""
 
-    top_p: float = Field(
-        0.95, gt=0.0, le=1.0, allow_inf_nan=False, description="Nucleus: smallest set of tokens with this mass."
-    )
+    top_p: TopP = 0.95
     family: str | None = Field(None, max_length=64, description="A family of GET /v1/families; any when absent.")
     qubits: int | None = Field(None, ge=1, le=128, description="Exact width; drawn by the model when absent.")
     min_gates: int | None = Field(None, ge=1, le=1023, description="Fewest statements a program may have.")

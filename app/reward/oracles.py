@@ -15,7 +15,7 @@ from app.measures.family_reader import FamilyReader
 from app.measures.quantum_copies import KnownPrograms
 from app.measures.quantum_features import FEATURES, features
 from app.measures.two_samples import boosting_scores
-from app.quantum.oracles import oracle_for
+from app.quantum.oracles import Oracle, oracle_for
 from app.quantum.program import QuantumProgram, compacted
 from app.quantum.skeleton import skeleton_hash
 from app.reward._base import Wish
@@ -146,11 +146,11 @@ class OracleReward:
         """
         recipe, of_family = self._recipe, _by_family(corpus)
         judged = {
-            family: [program for program in programs if program.qubit_count <= recipe.oracle_qubits]
+            family: own
             for family, programs in of_family.items()
-            if oracle_for(family) is not None
+            if (own := [program for program in programs if self._oracle_of(program, family) is not None])
         }
-        sets = (of_family, {family: programs for family, programs in judged.items() if programs} or of_family)
+        sets = (of_family, judged or of_family)
         families = [
             evenly({family: len(own) ** recipe.family_exponent for family, own in each.items()}, recipe.samples)
             for each in sets
@@ -176,11 +176,15 @@ class OracleReward:
             return facts
         near = self._known.nearness(program, wish.label)
         facts = replace(facts, is_copy=near.is_copy, distance=round(near.distance, _DIGITS))
-        judge = oracle_for(wish.label)
-        if judge is None or program.qubit_count > self._recipe.oracle_qubits:
+        judge = self._oracle_of(program, wish.label)
+        if judge is None:
             return facts
         verdict = judge.check(program)
         return replace(facts, passes=verdict.passes) if verdict.is_judged else facts
+
+    def _oracle_of(self, program: QuantumProgram, family: str) -> Oracle | None:
+        """The one that is asked about a program as of the family; None where none is."""
+        return oracle_for(family) if program.qubit_count <= self._recipe.oracle_qubits else None
 
     def no_circuit(self, index: int) -> ProgramFacts:
         """An identity of its own and nothing else."""

@@ -17,8 +17,8 @@ class RewardRecipe:
     Of every round `samples` circuits are drawn at `temperature`, `bare_share` of them without the grammar, where a
     sentence that is no circuit earns nothing. The best `winner_share` of a group win, and winners of the last
     `kept_rounds` rounds make `winner_mix` of what the network trains on for `tokens` tokens, but come at most
-    `most_repeats` times as often as training circuits of their label. A round that raises the
-    held-out loss by more than `most_rise_nats` over where it began is taken back, and the learning rates halved.
+    `most_repeats` times as often as training circuits of their label. A round that raises the held-out loss by more
+    than `most_rise_nats` over where it began is taken back, and the learning rates halved.
     """
 
     kind: str
@@ -75,8 +75,7 @@ class OracleRecipe(RewardRecipe):
     A family is drawn as often as (its training programs) ** `family_exponent`, each time under the condition (qubits,
     bucket of its number of statements) of one of its training programs. Oracles are asked about programs on up to
     `oracle_qubits` qubits, and `judged_share` of the samples have conditions under which one judges, as long as there
-    are any. A program less than `copy_distance` from a training program of its family and width earns
-    nothing.
+    are any. A program less than `copy_distance` from a training program of its family and width earns nothing.
     """
 
     family_exponent: float = 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,14 @@ from app.quantum.corpus import (
     RESERVED_FAMILIES,
     STATEMENTS_RANGE,
     CorpusProgram,
+    Dropped,
     Sieve,
     build_family,
     known_families,
     read_rows,
 )
+from app.quantum.families._base import builder_groups
+from app.quantum.families._rewritten import rewritten
 from app.quantum.oracles import oracle_for
 from app.quantum.program import Operation, QuantumProgram
 from app.quantum.qasm import parse_qasm2, read_qasm2, read_qasm3, write_qasm2, write_qasm3
@@ -214,6 +218,43 @@ def test_no_builder_makes_a_family_that_is_reserved_for_evaluation() -> None:
 def test_a_build_is_the_same_every_time_and_another_under_another_seed() -> None:
     assert built("quantum_volume", 1) == built("quantum_volume", 1)
     assert built("quantum_volume", 1) != built("quantum_volume", 2)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "size"),
+    [
+        ("w_state", "controlled", 4),
+        ("adder_draper", "modular", 2),
+        ("grover", "v_chain", 3),
+        ("simon", "random_string", 2),
+    ],
+)
+def test_rewritten_programs_compute_the_same_in_other_gates(family: str, name: str, size: int) -> None:
+    (original,) = (b for group in builder_groups.values() for b in group if (b.family, b.name) == (family, name))
+    builder = rewritten(original)
+    assert (builder.family, builder.name, builder.few) == (family, f"{name}_rewritten", ())
+    assert builder.sizes == original.few
+    oracle = oracle_for(family)
+    assert oracle is not None
+    written_in = set()
+    for draw in range(24):
+        program = builder.build(size, random.Random(draw))
+        assert program == builder.build(size, random.Random(draw))
+        assert oracle.check(program).passes, (draw, oracle.check(program).reason)
+        written_in.add(frozenset(program.gates_used))
+    assert any(gates <= {"rz", "sx", "x", "cz"} for gates in written_in)
+    assert any(gates <= {"rx", "ry", "rz", "rxx"} for gates in written_in)
+    assert len(written_in) >= 5
+
+
+def test_of_two_programs_that_are_alike_the_original_is_kept() -> None:
+    entries = list(build_family("bell", Sieve()))
+    is_rewritten = ["_rewritten-" in entry.id for entry in entries]
+    assert is_rewritten == sorted(is_rewritten)
+    kept = Counter(new for entry, new in zip(entries, is_rewritten, strict=True) if isinstance(entry, CorpusProgram))
+    assert kept[True] > 20
+    assert kept[False] > 20
+    assert "repeated" in {entry.reason for entry in entries if isinstance(entry, Dropped)}
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from app.errors import CorpusMissing, JosephsonError
 from app.quantum.families._base import Builder, Kind, builder_groups
+from app.quantum.families._rewritten import rewritten
 from app.quantum.program import QuantumProgram, compacted
 from app.quantum.qasm import read_qasm, write_qasm2, write_qasm3
 from app.quantum.skeleton import skeleton_hash
@@ -210,4 +211,7 @@ def _tasks(family: str) -> list[tuple[Builder, int, int]]:
 
 
 def _builders() -> Iterator[Builder]:
-    return (builder for group in builder_groups.values() for builder in group)
+    """Every builder, and then those of rewritten programs: of two that are alike the original is kept."""
+    builders = [builder for group in builder_groups.values() for builder in group]
+    yield from builders
+    yield from (rewritten(builder) for builder in builders if builder.few)

@@ -22,7 +22,8 @@ class Builder:
     """One way of building programs of a family; `name` tells it from the family's other builders.
 
     The same size and the same state of the randomness give the same program. `draws` is how many programs a corpus
-    asks for at each size: one where nothing is random.
+    asks for at each size: one where nothing is random. `few` are sizes of programs on at most ten qubits of which a
+    corpus wants many more, in other gates as well: those that are judged by what they compute.
     """
 
     family: str
@@ -32,6 +33,7 @@ class Builder:
     draws: int = 1
     kind: Kind = "algorithm"
     source: str = "built"
+    few: tuple[int, ...] = ()
 
 
 def ladder(smallest: int, largest: int) -> tuple[int, ...]:

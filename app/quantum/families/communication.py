@@ -104,7 +104,7 @@ def _random_numbers(size: int, rng: random.Random) -> QuantumProgram:
 builder_groups.add(
     "communication",
     (
-        Builder("superdense", "pairs", _superdense, ladder(1, 40), 3),
+        Builder("superdense", "pairs", _superdense, ladder(1, 40), 3, few=ladder(1, 5)),
         Builder("teleportation", "relay", _teleportation, ladder(1, 32), 2),
         Builder("entanglement_swap", "relay", _entanglement_swap, ladder(2, 48), 2),
         Builder("bb84", "random", _key_distribution, ladder(3, 48), 3),

@@ -118,12 +118,12 @@ def _bell(size: int, rng: random.Random) -> QuantumProgram:
 builder_groups.add(
     "entangled_states",
     (
-        Builder("ghz", "linear", _ghz_linear, ladder(2, 127), 2),
-        Builder("ghz", "star", _ghz_star, ladder(2, 127), 2),
-        Builder("ghz", "log", _ghz_log, ladder(4, 127), 2),
-        Builder("w_state", "controlled", _w_controlled, ladder(2, 127), 2),
-        Builder("w_state", "split", _w_split, ladder(2, 127), 2),
-        Builder("dicke", "dicke", _dicke, ladder(2, 28), 4),
+        Builder("ghz", "linear", _ghz_linear, ladder(2, 127), 2, few=ladder(2, 10)),
+        Builder("ghz", "star", _ghz_star, ladder(2, 127), 2, few=ladder(2, 10)),
+        Builder("ghz", "log", _ghz_log, ladder(4, 127), 2, few=ladder(4, 10)),
+        Builder("w_state", "controlled", _w_controlled, ladder(2, 127), 2, few=ladder(2, 10)),
+        Builder("w_state", "split", _w_split, ladder(2, 127), 2, few=ladder(2, 10)),
+        Builder("dicke", "dicke", _dicke, ladder(2, 28), 4, few=ladder(3, 10)),
         *(
             Builder(
                 "graph_state",
@@ -131,9 +131,10 @@ builder_groups.add(
                 _graph_state(kind),
                 ladder(3, 127 if kind != "complete" else 40),
                 4 if kind in ("random", "three_regular") else 2,
+                few=ladder(3, 8),
             )
             for kind in GRAPH_KINDS
         ),
-        Builder("bell", "pairs", _bell, ladder(1, 40), 3),
+        Builder("bell", "pairs", _bell, ladder(1, 40), 3, few=ladder(1, 5)),
     ),
 )

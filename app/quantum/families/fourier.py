@@ -99,10 +99,10 @@ def _draper(size: int, rng: random.Random) -> QuantumProgram:
 builder_groups.add(
     "fourier",
     (
-        Builder("qft", "textbook", _qft, ladder(2, 48), 14),
-        Builder("qft_entangled", "ghz", _qft_entangled, ladder(2, 48)),
-        Builder("qpe", "diagonal", _phase_estimation, ladder(2, 40), 3),
-        Builder("adder_qft_const", "constant", _add_constant, ladder(2, 30), 3),
-        Builder("adder_draper", "modular", _draper, ladder(2, 24), 2),
+        Builder("qft", "textbook", _qft, ladder(2, 48), 14, few=ladder(2, 10)),
+        Builder("qft_entangled", "ghz", _qft_entangled, ladder(2, 48), few=ladder(2, 10)),
+        Builder("qpe", "diagonal", _phase_estimation, ladder(2, 40), 3, few=ladder(2, 9)),
+        Builder("adder_qft_const", "constant", _add_constant, ladder(2, 30), 3, few=ladder(2, 10)),
+        Builder("adder_draper", "modular", _draper, ladder(2, 24), 2, few=ladder(2, 5)),
     ),
 )

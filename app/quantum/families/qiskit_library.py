@@ -1,4 +1,7 @@
-"""Arithmetic and state preparation as Qiskit synthesises them."""
+"""Arithmetic and state preparation as Qiskit synthesises them.
+
+The fixed-point kind of its VBE adder is left out: as of Qiskit 2.6.2 it does not add.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,11 @@ def _from_gate(make: Callable[[int, random.Random], tuple[Any, int]]) -> Build:
     return build
 
 
-def _ripple(name: str) -> Build:
+def _ripple(name: str, *kinds: str) -> Build:
     def build(size: int, rng: random.Random) -> QuantumProgram:
         from qiskit import synthesis
 
-        return program_of(getattr(synthesis, name)(size, kind=rng.choice(("half", "fixed", "full"))))
+        return program_of(getattr(synthesis, name)(size, kind=rng.choice(kinds)))
 
     return build
 
@@ -139,10 +142,17 @@ def _counting(size: int, rng: random.Random) -> QuantumProgram:
 builder_groups.add(
     "qiskit_library",
     (
-        Builder("adder_cdkm", "ripple", _ripple("adder_ripple_c04"), ladder(2, 24), 4),
-        Builder("adder_vbe", "ripple", _ripple("adder_ripple_v95"), ladder(2, 24), 4),
-        Builder("adder_half", "ripple", _half_adder, ladder(2, 24)),
-        Builder("adder_modular", "synthesis", _from_gate(_modular_adder), ladder(2, 24)),
+        Builder(
+            "adder_cdkm",
+            "ripple",
+            _ripple("adder_ripple_c04", "half", "fixed", "full"),
+            ladder(2, 24),
+            4,
+            few=(1, 2, 3, 4),
+        ),
+        Builder("adder_vbe", "ripple", _ripple("adder_ripple_v95", "half", "full"), ladder(2, 24), 4, few=(1, 2, 3)),
+        Builder("adder_half", "ripple", _half_adder, ladder(2, 24), few=(1, 2, 3, 4)),
+        Builder("adder_modular", "synthesis", _from_gate(_modular_adder), ladder(2, 24), few=(2, 3, 4, 5)),
         Builder("multiplier_hrs", "cumulative", _multiplier("multiplier_cumulative_h18"), (2, 3, 4), 6),
         Builder("multiplier_rg_qft", "fourier", _multiplier("multiplier_qft_r17"), (2, 3, 4, 5), 6),
         Builder("comparator", "integer", _from_gate(_comparator), (2, 3, 4, 5, 6), 10),

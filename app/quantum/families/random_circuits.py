@@ -195,7 +195,7 @@ builder_groups.add(
         Builder("random_grid", "cycles", _grid, (2, 3, 4, 5, 6, 7, 8), 8, "random"),
         Builder("cnot_network", "random", _cnot_network, ladder(2, 40), 2, "random"),
         Builder("randomized_benchmarking", "single_qubit", _randomized_benchmarking, ladder(1, 32), 2, "random"),
-        Builder("mirror", "clifford", _mirror("clifford"), ladder(2, 48), 3),
-        Builder("mirror", "rotations", _mirror("rotations"), ladder(2, 48), 3),
+        Builder("mirror", "clifford", _mirror("clifford"), ladder(2, 48), 3, few=ladder(2, 10)),
+        Builder("mirror", "rotations", _mirror("rotations"), ladder(2, 48), 3, few=ladder(2, 10)),
     ),
 )

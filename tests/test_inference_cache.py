@@ -34,9 +34,10 @@ def stepped(slab: SlabDecoder, ids: Tensor, first: int = 0) -> Tensor:
     return torch.stack(columns, 1)
 
 
+@pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize(("heads", "kv_heads"), [(2, 2), (2, 1), (4, 2)])
-def test_stepping_with_the_cache_gives_the_scores_of_a_full_pass(heads: int, kv_heads: int):
-    network, ids = tiny_decoder(VOCAB, heads=heads, kv_heads=kv_heads), tokens(4, 30)
+def test_stepping_with_the_cache_gives_the_scores_of_a_full_pass(heads: int, kv_heads: int, qk_norm: bool):
+    network, ids = tiny_decoder(VOCAB, heads=heads, kv_heads=kv_heads, qk_norm=qk_norm), tokens(4, 30)
     torch.testing.assert_close(stepped(SlabDecoder(network, 4, CPU), ids), network(ids), rtol=0, atol=1e-4)
 
 
@@ -47,9 +48,10 @@ def test_a_slab_that_grows_keeps_what_it_holds():
     assert slab.length == 256, "it doubles"
 
 
+@pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("time", [1, 2, 5])
-def test_a_prompt_that_was_prefilled_continues_as_if_it_had_been_stepped(time: int):
-    network, ids = tiny_decoder(VOCAB), tokens(4, 12)
+def test_a_prompt_that_was_prefilled_continues_as_if_it_had_been_stepped(time: int, qk_norm: bool):
+    network, ids = tiny_decoder(VOCAB, qk_norm=qk_norm), tokens(4, 12)
     slab = SlabDecoder(network, 4, CPU)
     for slot in range(4):
         slab.place(slot, *slab.prefill(ids[slot, :time].tolist()))
@@ -86,10 +88,12 @@ def test_the_scores_of_a_row_are_the_same_bits_whoever_shares_its_batch(width: i
         assert torch.equal(row_scores(network, rows, length, longest, "float32"), alone), (rows, length, longest)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_scores_of_a_row_are_the_same_bits_at_the_shape_of_the_shipped_models(precision: Precision):
+@pytest.mark.parametrize(("precision", "qk_norm"), [("float32", False), ("float32", True), ("bfloat16", True)])
+def test_the_scores_of_a_row_are_the_same_bits_at_the_shape_of_the_shipped_models(precision: Precision, qk_norm: bool):
     torch.manual_seed(0)
-    network = Decoder(DecoderConfig(vocab=VOCAB, width=256, layers=1, heads=4, kv_heads=4, mlp_width=704))
+    network = Decoder(
+        DecoderConfig(vocab=VOCAB, width=256, layers=1, heads=4, kv_heads=4, mlp_width=704, qk_norm=qk_norm)
+    )
     alone = row_scores(network, ROW_MULTIPLE, 256, 0, precision)
     for rows, length, longest in ((8, 256, 100), (32, 512, 300)):
         assert torch.equal(row_scores(network, rows, length, longest, precision), alone), (rows, length, longest)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.benchmarks.engine import llama_twin
+from app.benchmarks.engine import transformers_twin
 from app.nn.decoder import Decoder, DecoderConfig, Dropout, own_sentence_mask, plain_attention, rotary_table, rotate
 from app.nn.taps import Taps, record
 from tests.tiny_models import tiny_decoder
@@ -187,13 +187,23 @@ def test_silencing_what_a_layer_adds_makes_it_the_identity():
     assert torch.equal(streams[0], streams[1])
 
 
+@pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("kv_heads", [1, 4])
-def test_another_implementation_of_the_same_weights_gives_the_same_scores(kv_heads: int):
+def test_another_implementation_of_the_same_weights_gives_the_same_scores(kv_heads: int, qk_norm: bool):
     pytest.importorskip("transformers")
-    network = tiny_decoder(VOCAB, heads=4, kv_heads=kv_heads)
+    network = tiny_decoder(VOCAB, heads=4, kv_heads=kv_heads, qk_norm=qk_norm)
     with torch.no_grad():
-        ours, theirs = network(some_ids()), llama_twin(network)(some_ids()).logits
+        ours, theirs = network(some_ids()), transformers_twin(network)(some_ids()).logits
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+def test_the_length_of_queries_and_keys_is_nothing_to_a_network_that_normalises_them():
+    network, plain = tiny_decoder(VOCAB, qk_norm=True), tiny_decoder(VOCAB)
+    for each, is_equal in ((network, True), (plain, False)):
+        before = each(some_ids())
+        with torch.no_grad():
+            each.layers[0].attention.qkv.weight[:24] *= 3.0  # 16 rows make queries and 8 keys; the rest makes values
+        assert torch.allclose(each(some_ids()), before, atol=1e-4) is is_equal
 
 
 def test_a_fresh_network_knows_nothing_yet():

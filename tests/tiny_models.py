@@ -23,17 +23,23 @@ LANGUAGE_OF = {"analog": "device_lines", "quantum": "qasm_domain"}
 torch.set_num_threads(1)  # the tests share the machine; nothing here is large enough to gain from more
 
 
-def tiny_decoder(vocab: int, *, seed: int = 0, width: int = 16, heads: int = 2, kv_heads: int = 1) -> Decoder:
+def tiny_decoder(
+    vocab: int, *, seed: int = 0, width: int = 16, heads: int = 2, kv_heads: int = 1, qk_norm: bool = False
+) -> Decoder:
     """Two layers of random weights, large enough that scores differ by several units."""
     torch.manual_seed(seed)
     shape = DecoderConfig(
-        vocab=vocab, width=width, layers=2, heads=heads, kv_heads=kv_heads, mlp_width=2 * width, context=64
-    )
+        vocab=vocab, width=width, layers=2, heads=heads, kv_heads=kv_heads, mlp_width=2 * width, context=64,
+        qk_norm=qk_norm,
+    )  # fmt: skip
     network = Decoder(shape).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() == 2:
                 parameter.normal_(std=0.5)
+        for name, parameter in network.named_parameters():
+            if "query_norm" in name or "key_norm" in name:
+                parameter.uniform_(0.5, 1.5)
     return network
 
 

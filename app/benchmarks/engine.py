@@ -249,7 +249,7 @@ def _trapezoid(lengths: list[int], seconds: list[float]) -> float:
 
 def _time_hugging_face(network: Decoder, batch: int, tokens: int, precision: torch.dtype) -> Timing:
     """`generate` of transformers with its default key-value cache, sampling at the same temperature."""
-    peer = llama_twin(network).to(precision)
+    peer = transformers_twin(network).to(precision)
     ids = torch.full((batch, 1), BEGIN)
     settings: dict[str, Any] = {
         "do_sample": True, "temperature": _TEMPERATURE, "top_k": 0, "top_p": 1.0, "use_cache": True,
@@ -264,25 +264,28 @@ def _time_hugging_face(network: Decoder, batch: int, tokens: int, precision: tor
         return _timed(f"Hugging Face generate, with cache, {str(precision)[6:]}", batch * tokens, lambda: run(tokens))
 
 
-def llama_twin(network: Decoder) -> Any:
-    """The same weights in transformers' LlamaForCausalLM; its scores equal ours up to rounding.
+def transformers_twin(network: Decoder) -> Any:
+    """The same weights in transformers' LlamaForCausalLM, or in Qwen3ForCausalLM where queries and keys are normalised;
+    its scores equal ours up to rounding.
 
     Raises:
         PackageMissing: transformers is not installed.
     """
     try:
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
     except ImportError:
         raise PackageMissing("transformers", "the comparison with Hugging Face generate", "bench") from None
     c = network.config
-    twin = LlamaForCausalLM(
-        LlamaConfig(
+    config, model = (Qwen3Config, Qwen3ForCausalLM) if c.qk_norm else (LlamaConfig, LlamaForCausalLM)
+    twin = model(
+        config(
             vocab_size=c.vocab,
             hidden_size=c.width,
             intermediate_size=c.mlp_width,
             num_hidden_layers=c.layers,
             num_attention_heads=c.heads,
             num_key_value_heads=c.kv_heads,
+            head_dim=c.head_width,
             rms_norm_eps=NORM_EPSILON,
             tie_word_embeddings=True,
             max_position_embeddings=1 << 16,
@@ -307,5 +310,8 @@ def llama_twin(network: Decoder) -> Any:
             its + "input_layernorm.weight": ours[mine + "attention_norm.weight"],
             its + "post_attention_layernorm.weight": ours[mine + "mlp_norm.weight"],
         }  # fmt: skip
+        if c.qk_norm:
+            for name in ("query", "key"):
+                theirs[f"{its}self_attn.{name[0]}_norm.weight"] = ours[f"{mine}attention.{name}_norm.weight"]
     twin.load_state_dict({**theirs, "lm_head.weight": ours["embedding.weight"]})
     return twin

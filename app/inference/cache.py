@@ -16,9 +16,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from app.nn.decoder import NORM_EPSILON, Decoder, Layer, rotary_table, rotate
+from app.nn.decoder import NORM_EPSILON, Attention, Decoder, Layer, rotary_table, rotate
 
 ROW_MULTIPLE = 4
 LENGTH_MULTIPLE = 64
@@ -32,10 +32,14 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class _LayerWeights:
-    """What one layer multiplies with, matrices in the precision of the products."""
+    """What one layer multiplies with, matrices in the precision of the products.
+
+    `qk_norm` are the gains [head + kv head, head_width] of normalised queries and keys, None where they are not.
+    """
 
     attention_norm: Tensor
     qkv: Tensor
+    qk_norm: Tensor | None
     output: Tensor
     mlp_norm: Tensor
     gate_up: Tensor
@@ -67,9 +71,16 @@ class SlabDecoder:
     def _weights_of(self, layer: Layer) -> _LayerWeights:
         attention, mlp = layer.attention, layer.mlp
         return _LayerWeights(
-            layer.attention_norm.weight, attention.qkv.weight.to(self._dtype), attention.output.weight.to(self._dtype),
-            layer.mlp_norm.weight, mlp.gate_up.weight.to(self._dtype), mlp.down.weight.to(self._dtype),
+            layer.attention_norm.weight, attention.qkv.weight.to(self._dtype), self._gains(attention),
+            attention.output.weight.to(self._dtype), layer.mlp_norm.weight, mlp.gate_up.weight.to(self._dtype),
+            mlp.down.weight.to(self._dtype),
         )  # fmt: skip
+
+    def _gains(self, attention: Attention) -> Tensor | None:
+        c, queries, keys = self.config, attention.query_norm, attention.key_norm
+        if not (isinstance(queries, nn.RMSNorm) and isinstance(keys, nn.RMSNorm)):
+            return None
+        return torch.cat((queries.weight.expand(c.heads, -1), keys.weight.expand(c.kv_heads, -1)))
 
     def _slab(self, length: int) -> Tensor:
         c = self.config
@@ -134,7 +145,10 @@ class SlabDecoder:
         for number, layer in enumerate(self._weights):
             heads = self._times(self._normalised(x, layer.attention_norm), layer.qkv)
             heads = heads.view(rows, c.heads + 2 * c.kv_heads, c.head_width)
-            turned = rotate(heads[:, : c.heads + c.kv_heads], cos, sin)
+            asking = heads[:, : c.heads + c.kv_heads]
+            if layer.qk_norm is not None:
+                asking = F.rms_norm(asking, (c.head_width,), None, NORM_EPSILON) * layer.qk_norm
+            turned = rotate(asking, cos, sin)
             keys, values = self.keys[number], self.values[number]
             keys[where, :, positions] = turned[:, c.heads :]
             values[where, :, positions] = heads[:, c.heads + c.kv_heads :]

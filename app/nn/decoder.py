@@ -1,11 +1,12 @@
 """The decoder-only transformer that all our sequence models are.
 
-RMSNorm, rotary positions, grouped-query attention, SwiGLU. The parameter layout equals that of the Llama family, so a
-checkpoint can be checked against another implementation.
+RMSNorm, rotary positions, grouped-query attention, SwiGLU. The parameter layout equals that of the Llama family, or of
+Qwen3 where queries and keys are normalised, so a checkpoint can be checked against another implementation.
 
 Reference:
     [vaswani2017attention] §3; [zhang2019rmsnorm] Eq. (4); [su2021roformer] §3.4, Eq. (34), halves instead of pairs;
-    [shazeer2020glu] Eq. (5), SwiGLU without biases; [ainslie2023gqa] §2.
+    [shazeer2020glu] Eq. (5), SwiGLU without biases; [ainslie2023gqa] §2; [henry2020querykey] §3 for normalised queries
+    and keys, with RMSNorm and gains of their own as in [yang2025qwen3] §2.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class DecoderConfig:
     """The shape of a decoder; saved with its weights.
 
     `context` is the longest sequence in training; rotary positions let inference go beyond it, at unknown quality.
+    `qk_norm` normalises every query and key before it is turned.
     """
 
     vocab: int
@@ -39,6 +41,7 @@ class DecoderConfig:
     context: int = 1024
     rotary_base: float = 10_000.0
     dropout: float = 0.0
+    qk_norm: bool = False
 
     def __post_init__(self) -> None:
         """The widths divide, else ValueError."""
@@ -145,14 +148,21 @@ class Attention(nn.Module):
         kv_width = config.kv_heads * config.head_width
         self.qkv = nn.Linear(config.width, config.width + 2 * kv_width, bias=False)
         self.output = nn.Linear(config.width, config.width, bias=False)
+        self.query_norm: nn.Module = nn.Identity()
+        self.key_norm: nn.Module = nn.Identity()
+        if config.qk_norm:
+            self.query_norm = nn.RMSNorm(config.head_width, eps=NORM_EPSILON)
+            self.key_norm = nn.RMSNorm(config.head_width, eps=NORM_EPSILON)
 
     def split(self, fused: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [batch, head, time, head_width] and keys and values [batch, kv head, time, head_width]."""
+        """Queries [batch, head, time, head_width] and keys and values [batch, kv head, time, head_width]; queries and
+        keys are normalised where the configuration says so, and not turned yet.
+        """
         c = self.config
         batch, time, _ = fused.shape
         heads = fused.view(batch, time, c.heads + 2 * c.kv_heads, c.head_width).transpose(1, 2)
         queries, keys, values = torch.split(heads, [c.heads, c.kv_heads, c.kv_heads], dim=1)
-        return queries, keys, values
+        return self.query_norm(queries), self.key_norm(keys), values
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
         """[batch, time, width] -> the same; position t sees positions 0..t, or what `mask` lets it see."""

@@ -257,8 +257,9 @@ class Iteration:
             most_repeats=r.most_repeats,
         )  # fmt: skip
         shape = NetworkShape(
-            config.width, config.layers, config.heads, config.kv_heads, config.mlp_width, config.dropout
-        )
+            config.width, config.layers, config.heads, config.kv_heads, config.mlp_width, config.dropout,
+            config.qk_norm,
+        )  # fmt: skip
         recipe = Recipe(
             self._base.kind, r.name, self._language.name, r.tokens, batch_tokens=r.batch_tokens, context=config.context,
             learning_rate=learning_rate, matrix_learning_rate=r.matrix_learning_rate * learning_rate / r.learning_rate,

@@ -13,7 +13,7 @@ from app.split import HELD_OUT_SHARE
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """Sizes of the decoder; the vocabulary comes from the language."""
+    """Sizes of the decoder, and whether queries and keys are normalised; the vocabulary comes from the language."""
 
     width: int = 256
     layers: int = 5
@@ -21,6 +21,7 @@ class NetworkShape:
     kv_heads: int = 4
     mlp_width: int = 704
     dropout: float = 0.1
+    qk_norm: bool = False
 
 
 @dataclass(frozen=True)

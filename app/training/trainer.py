@@ -91,7 +91,7 @@ class Trainer(Loop[Decoder, Batch]):
         shape = recipe.network
         self.config = DecoderConfig(
             vocab=vocab, width=shape.width, layers=shape.layers, heads=shape.heads, kv_heads=shape.kv_heads,
-            mlp_width=shape.mlp_width, context=recipe.context, dropout=shape.dropout,
+            mlp_width=shape.mlp_width, context=recipe.context, dropout=shape.dropout, qk_norm=shape.qk_norm,
         )  # fmt: skip
         network = Decoder(self.config)
         if initial is not None:
@@ -103,7 +103,7 @@ class Trainer(Loop[Decoder, Batch]):
         self._forward: Callable[..., Any] = torch.compile(self.network) if recipe.compile else self.network
 
     def _start_from(self, initial: Decoder, network: Decoder) -> None:
-        for name in ("vocab", "width", "layers", "heads", "kv_heads", "mlp_width", "rotary_base"):
+        for name in ("vocab", "width", "layers", "heads", "kv_heads", "mlp_width", "rotary_base", "qk_norm"):
             theirs, ours = getattr(initial.config, name), getattr(self.config, name)
             if theirs != ours:
                 raise InvalidRequest(f"the initial network has {name} {theirs}, recipe {self.recipe.name} wants {ours}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -225,5 +226,6 @@ def test_parameters_are_counted_once_though_the_embedding_is_used_twice():
 
 @pytest.mark.parametrize("fields", [{"width": 18, "heads": 4}, {"heads": 4, "kv_heads": 3}, {"width": 12, "heads": 4}])
 def test_heads_that_do_not_divide_are_refused(fields: dict[str, int]):
+    shape: dict[str, Any] = {"vocab": 8, "width": 16, "heads": 4, "kv_heads": 4, **fields}
     with pytest.raises(ValueError, match="heads do not divide"):
-        DecoderConfig(**{"vocab": 8, "width": 16, "heads": 4, "kv_heads": 4, **fields})  # type: ignore[arg-type]  # one field is a switch
+        DecoderConfig(**shape)

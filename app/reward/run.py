@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -256,10 +256,7 @@ class Iteration:
             context=config.context, label_exponent=self._label_exponent, winner_mix=r.winner_mix,
             most_repeats=r.most_repeats,
         )  # fmt: skip
-        shape = NetworkShape(
-            config.width, config.layers, config.heads, config.kv_heads, config.mlp_width, config.dropout,
-            config.qk_norm,
-        )  # fmt: skip
+        shape = NetworkShape(**{each.name: getattr(config, each.name) for each in fields(NetworkShape)})
         recipe = Recipe(
             self._base.kind, r.name, self._language.name, r.tokens, batch_tokens=r.batch_tokens, context=config.context,
             learning_rate=learning_rate, matrix_learning_rate=r.matrix_learning_rate * learning_rate / r.learning_rate,

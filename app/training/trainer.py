@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ _SPOT_TOKENS = 150_000
 
 #: Keys of a recipe that may differ between the parts of one run: how far it goes, what it is called, how it is fed.
 _MAY_CHANGE = frozenset({"tokens", "name", "file", "loaders"})
+
+#: What of a decoder may differ between the weights that training goes on from and its recipe.
+_MAY_DIFFER = frozenset({"context", "dropout"})
 
 
 def schedule_of(recipe: Recipe) -> Schedule:
@@ -88,11 +91,7 @@ class Trainer(Loop[Decoder, Batch]):
         self._spot = _spot(held_out)
         self._loaders = loaders
         torch.manual_seed(recipe.seed)
-        shape = recipe.network
-        self.config = DecoderConfig(
-            vocab=vocab, width=shape.width, layers=shape.layers, heads=shape.heads, kv_heads=shape.kv_heads,
-            mlp_width=shape.mlp_width, context=recipe.context, dropout=shape.dropout, qk_norm=shape.qk_norm,
-        )  # fmt: skip
+        self.config = DecoderConfig(vocab=vocab, context=recipe.context, **asdict(recipe.network))
         network = Decoder(self.config)
         if initial is not None:
             self._start_from(initial, network)
@@ -103,7 +102,7 @@ class Trainer(Loop[Decoder, Batch]):
         self._forward: Callable[..., Any] = torch.compile(self.network) if recipe.compile else self.network
 
     def _start_from(self, initial: Decoder, network: Decoder) -> None:
-        for name in ("vocab", "width", "layers", "heads", "kv_heads", "mlp_width", "rotary_base", "qk_norm"):
+        for name in (each.name for each in fields(DecoderConfig) if each.name not in _MAY_DIFFER):
             theirs, ours = getattr(initial.config, name), getattr(self.config, name)
             if theirs != ours:
                 raise InvalidRequest(f"the initial network has {name} {theirs}, recipe {self.recipe.name} wants {ours}")

@@ -88,7 +88,8 @@ def test_the_scores_of_a_row_are_the_same_bits_whoever_shares_its_batch(width: i
         assert torch.equal(row_scores(network, rows, length, longest, "float32"), alone), (rows, length, longest)
 
 
-@pytest.mark.parametrize(("precision", "qk_norm"), [("float32", False), ("float32", True), ("bfloat16", True)])
+@pytest.mark.parametrize("qk_norm", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_scores_of_a_row_are_the_same_bits_at_the_shape_of_the_shipped_models(precision: Precision, qk_norm: bool):
     torch.manual_seed(0)
     network = Decoder(

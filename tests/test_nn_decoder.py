@@ -203,9 +203,8 @@ def test_the_length_of_queries_and_keys_is_nothing_to_a_network_that_normalises_
     for each, is_equal in ((network, True), (plain, False)):
         before = each(some_ids())
         with torch.no_grad():
-            each.get_parameter("layers.0.attention.qkv.weight")[:24] *= (
-                3.0  # 16 rows make queries and 8 keys; the rest makes values
-            )
+            # 16 rows make queries and 8 keys; the rest makes values
+            each.get_parameter("layers.0.attention.qkv.weight")[:24] *= 3.0
         assert torch.allclose(each(some_ids()), before, atol=1e-4) is is_equal
 
 

@@ -34,11 +34,10 @@ def tiny_decoder(
     )  # fmt: skip
     network = Decoder(shape).eval()
     with torch.no_grad():
-        for parameter in network.parameters():
+        for name, parameter in network.named_parameters():
             if parameter.dim() == 2:
                 parameter.normal_(std=0.5)
-        for name, parameter in network.named_parameters():
-            if "query_norm" in name or "key_norm" in name:
+            elif "query_norm" in name or "key_norm" in name:
                 parameter.uniform_(0.5, 1.5)
     return network
 

@@ -107,7 +107,7 @@ _LEFT_OUT = frozenset(
     )
 )  # fmt: skip
 
-#: Benchmarks that an oracle judges, rewritten on few qubits.
+#: Benchmarks that an oracle judges and that have few programs on few qubits: these are rewritten.
 _REWRITTEN = frozenset(
     (
         "cdkm_ripple_carry_adder", "draper_qft_adder", "half_adder", "modular_adder", "vbe_ripple_carry_adder", "bv",

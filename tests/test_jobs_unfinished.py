@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from app.jobs.chunks import ChunkSpec
 from app.jobs.executor import Executor, LocalExecutor, OnRows
-from app.jobs.ledger import JobRecord
+from app.jobs.ledger import JobRecord, Ledger, ResultLine
 from app.jobs.progress import JobEvent
 from app.jobs.runner import JobRunner
 from app.requests import AnalogDesignRequest, AnalogSizeRequest, JobRequest
@@ -62,7 +63,7 @@ def test_who_watches_hears_of_a_row_while_it_is_made_and_of_no_row_that_is_there
     async def scenario() -> list[JobEvent]:
         async with running(tmp_path, LocalExecutor(Talking(5)), max_concurrent_chunks=1) as runner:
             events = await events_of(runner, "analog.size", sizing(3))
-            assert runner.unfinished(events[0].job.id) == ()
+            assert runner.unfinished(events[0].job) == ()
             return events
 
     events = asyncio.run(scenario())
@@ -84,6 +85,37 @@ def test_a_row_of_which_was_heard_is_told_of_until_the_ledger_has_it(tmp_path: P
         assert known >= heard
         heard |= known
     assert heard == set(range(6))
+
+
+def test_a_job_that_is_finished_in_the_ledger_makes_no_row_even_where_the_runner_has_not_heard_of_it(
+    tmp_path: Path,
+) -> None:
+    has_recorded, may_answer = threading.Event(), threading.Event()
+
+    class Slow(Ledger):
+        def record_rows(self, job_id: str, lines: Sequence[ResultLine]) -> JobRecord:
+            record = super().record_rows(job_id, lines)
+            has_recorded.set()
+            assert may_answer.wait(30)
+            return record
+
+    async def scenario() -> None:
+        ledger = Slow(f"sqlite:///{tmp_path}/jobs.db")
+        runner = JobRunner(ledger, LocalExecutor(Talking(1)))
+        await runner.start()
+        job = (await runner.submit("analog.size", sizing(1))).job
+        before = await asyncio.to_thread(ledger.get_job, job.id)
+        assert await asyncio.to_thread(has_recorded.wait, 30)
+        after = await asyncio.to_thread(ledger.get_job, job.id)
+        try:
+            assert [row["index"] for row in runner.unfinished(before)] == [0]
+            assert (after.status, runner.unfinished(after)) == ("succeeded", ())
+        finally:
+            may_answer.set()
+            await runner.aclose()
+            ledger.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_row_of_which_something_is_heard_is_not_given_up_for_silence(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ class JobRunner:
             if last_event_id is not None and job.counts.done <= last_event_id and not job.is_finished:
                 told = (job.counts, job.status, ())
             while not watch.is_closed:
-                unfinished = self.unfinished(job_id)
+                unfinished = self.unfinished(job)
                 if told != (job.counts, job.status, unfinished):
                     told = (job.counts, job.status, unfinished)
                     yield JobEvent(job.counts.done, job, unfinished)
@@ -265,10 +265,15 @@ class JobRunner:
                     with suppress(Unavailable):
                         job = await self._call(self._ledger.get_job, job_id)
 
-    def unfinished(self, job_id: str) -> tuple[Row, ...]:
-        """What is known of the job's rows that are being made by this process, by index. Callable from any thread."""
-        job = self._active.get(job_id)
-        return () if job is None else tuple(sorted(job.unfinished.copy().values(), key=lambda row: int(row["index"])))
+    def unfinished(self, job: JobRecord) -> tuple[Row, ...]:
+        """What is known of the job's rows that are being made by this process, by index. Callable from any thread.
+
+        Nothing of a finished job: the ledger says that it is before this process has heard of its last rows.
+        """
+        active = self._active.get(job.id)
+        if active is None or job.is_finished:
+            return ()
+        return tuple(sorted(active.unfinished.copy().values(), key=lambda row: int(row["index"])))
 
     def state(self) -> RunnerState:
         """What the runner is doing now."""

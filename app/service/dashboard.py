@@ -430,7 +430,7 @@ def _progress(service: Service, job: JobRecord) -> dict[str, Any]:
     is_steady = job.kind not in SPECIFIED_KINDS
     rate = job.counts.done / elapsed_s if is_steady and elapsed_s and job.counts.done else None
     remaining_s = (job.counts.total - job.counts.done) / rate if rate and job.status == "running" else None
-    told = told_document(service, job, service.runner.unfinished(job.id))
+    told = told_document(service, job, service.runner.unfinished(job))
     return {
         "job": job,
         "noun": JOB_REQUESTS[job.kind].noun,

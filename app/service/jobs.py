@@ -172,7 +172,7 @@ def list_jobs(
 def get_job(service: ServiceDependency, job_id: str) -> Response:
     """Status, counts and what is being made as they are now."""
     job = service.ledger.get_job(checked_id(job_id))
-    return json_response(told_document(service, job, service.runner.unfinished(job.id)))
+    return json_response(told_document(service, job, service.runner.unfinished(job)))
 
 
 @router.get(

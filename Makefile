@@ -7,8 +7,11 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 # Tests that simulate: required, if-available or disabled.
 SIMULATOR ?= required
+# Tests run in so many processes, each with one thread for its arithmetic; no more than four, as each holds torch.
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test test-slow check format bench docs train-analog train-quantum clean
@@ -32,10 +35,10 @@ serve: setup ## set up what is missing, then run the service (HOST, PORT)
 	@exec $(BIN)/josephson serve --host $(HOST) --port $(PORT)
 
 test: setup ## the tests, without the slow ones
-	$(BIN)/python -m pytest --simulator $(SIMULATOR)
+	$(PYTEST) --simulator $(SIMULATOR)
 
 test-slow: setup ## all tests
-	$(BIN)/python -m pytest --simulator $(SIMULATOR) -m "slow or not slow"
+	$(PYTEST) --simulator $(SIMULATOR) -m "slow or not slow"
 
 check: setup ## style, types, floors, truth of the docs
 	$(BIN)/ruff check .

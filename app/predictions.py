@@ -41,6 +41,7 @@ from app.errors import (
     pointing_at,
 )
 from app.hand_over import HandOver
+from app.made_once import MadeOnce
 from app.neural_simulator.adaptation import Adaptation
 from app.neural_simulator.arrays import Estimates, RowInputs
 from app.neural_simulator.artefact import NeuralSimulator, Predicted
@@ -54,7 +55,6 @@ from app.simulation_corpus.benches import cheap_metrics
 from app.simulation_corpus.estimates import bench_estimates
 from app.simulations import (
     KEPT_BENCHES,
-    Kept,
     PreparedBenches,
     bench_key,
     describe_bench,
@@ -178,9 +178,9 @@ class Predictions:
         self._loading = threading.Lock()
         self._loaded: tuple[TrainedSimulator, PredictionQueue[Predicted]] | None = None
         self._is_closed = False
-        self._subjects: Kept[PredictionSubject] = Kept(KEPT_BENCHES)
-        self._notes: Kept[str | None] = Kept(KEPT_BENCHES)
-        self._adaptations: Kept[Adaptation | None] = Kept(KEPT_BENCHES)
+        self._subjects: MadeOnce[PredictionSubject] = MadeOnce(KEPT_BENCHES)
+        self._notes: MadeOnce[str | None] = MadeOnce(KEPT_BENCHES)
+        self._adaptations: MadeOnce[Adaptation | None] = MadeOnce(KEPT_BENCHES)
 
     @property
     def is_loaded(self) -> bool:

@@ -9,19 +9,17 @@ import asyncio
 import hashlib
 import logging
 import secrets
-import threading
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from app.analog.spice import parse_spice
 from app.errors import EngineClosed, UnknownName, pointing_at
 from app.hand_over import HandOver
+from app.made_once import MadeOnce
 from app.requests import AnalogSimulateRequest, BenchRequest, CornerRequest, JobRequest
 from app.simulated_rows import simulated_rows_of
 from app.simulators.processes import PoolShare, WorkerPool
@@ -48,7 +46,6 @@ KEPT_BENCHES = 32
 #: What decides a bench; the rest of a request says which sizings, and what is told of them.
 _OF_BENCH = frozenset(BenchRequest.model_fields) - {"seed", "sizings", "draw"}
 
-Value = TypeVar("Value")
 Asked = TypeVar("Asked", bound=BenchRequest)
 
 
@@ -162,47 +159,12 @@ class Simulations:
         await asyncio.to_thread(self._pool.close)
 
 
-class Kept(Generic[Value]):
-    """The last used values by what decides them. Two callers who want the same one at once wait for one making."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._made: OrderedDict[str, Future[Value]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-    def get(self, key: str, make: Callable[[], Value]) -> Value:
-        """The value of the key, made where it is not there; raises what making it raises, and keeps nothing then."""
-        with self._lock:
-            made = self._made.get(key)
-            is_mine = made is None
-            if made is None:
-                made = self._made[key] = Future()
-            self._made.move_to_end(key)
-            while len(self._made) > self._most:
-                self._made.popitem(last=False)
-        if not is_mine:
-            failure = made.exception()
-            return made.result() if failure is None else make()  # which raises an error of its own
-        try:
-            value = make()
-        except BaseException as error:
-            with self._lock:
-                self._made.pop(key, None)
-            made.set_exception(error)
-            raise
-        made.set_result(value)
-        return value
-
-
 class PreparedBenches:
     """Benches of requests, the last used ones kept: what is simulated and what is predicted share them. Thread-safe."""
 
     def __init__(self, gmid: GmIdProvider) -> None:
         self.gmid = gmid
-        self._kept: Kept[Bench] = Kept(KEPT_BENCHES)
+        self._kept: MadeOnce[Bench] = MadeOnce(KEPT_BENCHES)
 
     def __len__(self) -> int:
         return len(self._kept)

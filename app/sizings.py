@@ -34,9 +34,10 @@ from app.errors import (
     pointing_at,
 )
 from app.hand_over import HandOver
+from app.made_once import MadeOnce
 from app.predictions import PredictionSettings, predictions_of
 from app.requests import DEFAULT_SIZING_METHOD, AnalogSizeRequest, CornerRequest, JobRequest, SpecificationRequest
-from app.simulations import Kept, PreparedBenches, RowStore, describe_bench, load_technologies
+from app.simulations import PreparedBenches, RowStore, describe_bench, load_technologies
 from app.simulators.processes import PoolShare, WorkerPool
 from app.sizing._base import Floats, Forecast, SizingMethod, Trial, sizing_methods
 from app.sizing.model import CircuitForecaster, CircuitModel
@@ -115,7 +116,7 @@ class Sizings:
         self.models_of = models_of
         self._store = store
         self._close = close or pool.close
-        self._setups: Kept[SizingSetup] = Kept(KEPT_SETUPS)
+        self._setups: MadeOnce[SizingSetup] = MadeOnce(KEPT_SETUPS)
 
     def prepare(self, kind: str, request: JobRequest) -> AnalogSizeRequest:
         """The request with its testbench and seed settled. Simulates nothing but what gm/Id tables are made of.

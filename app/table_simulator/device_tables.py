@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import Unavailable
+from app.made_once import MadeOnce
 from app.resources import user_data_dir
-from app.table_simulator.made_once import MadeOnce
 from app.table_simulator.noise_tables import NoiseTables, noise_tables
 from app.table_simulator.table_files import read_arrays, write_arrays
 from app.table_simulator.table_plans import (

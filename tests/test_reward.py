@@ -33,7 +33,7 @@ from app.reward.state import RoundOutcome
 from app.tokens.device_lines import DeviceLines
 from app.training.corpora import facts_of
 from app.training.prepared import Prepared, prepare
-from app.training.sentences import Example
+from app.training.sentences import Example, SentenceStream
 
 LANGUAGE = DeviceLines()
 
@@ -430,7 +430,15 @@ def test_winners_are_written_anew_beside_the_corpus():
     winner = next(example for example in corpus().side(is_held_out=True) if len(example.circuit.devices) >= 4)
     tokens = tuple(LANGUAGE.encode(winner.circuit, winner.label, random.Random(0)))
     entry = JudgedSample(Sample(0, side[0].label, tokens, WHOLE), 1.0, False, 1.0, 1.0)
-    stream = mixed_stream(side, [entry], LANGUAGE, context=512, label_exponent=0.5, winner_mix=1.0, most_repeats=1000)
+
+    def mixed(length_exponent: float) -> SentenceStream[Netlist]:
+        return mixed_stream(
+            side, [entry], LANGUAGE, context=512, label_exponent=0.5, length_exponent=length_exponent, winner_mix=1.0,
+            most_repeats=1000,
+        )  # fmt: skip
+
+    stream = mixed(0.0)
+    assert mixed(-1.0).mean_length < stream.mean_length, "short ones come oftener, as when the model was trained"
     drawn = [LANGUAGE.decode(ids)[0] for ids in stream.draw(random.Random(0), 64)]
     identities = {canonical_hash(netlist) for netlist in drawn}
     assert canonical_hash(winner.circuit) in identities

@@ -47,15 +47,17 @@ def mixed_stream(
     *,
     context: int,
     label_exponent: float,
+    length_exponent: float,
     winner_mix: float,
     most_repeats: float,
 ) -> SentenceStream[Any]:
-    """The stream of both; see `draw_weights`."""
+    """The stream of both; see `draw_weights`, and `SentenceStream` of what `length_exponent` does to these weights."""
     of_corpus, of_winners = draw_weights(
         [example.label for example in corpus], [(entry.sample.label, entry.weight) for entry in winners],
         label_exponent=label_exponent, winner_mix=winner_mix, most_repeats=most_repeats,
     )  # fmt: skip
     examples = [*corpus, *(Example(*language.decode(list(entry.sample.tokens))) for entry in winners)]
     return SentenceStream(
-        examples, language.encode, context=context, label_exponent=label_exponent, weights=of_corpus + of_winners
-    )
+        examples, language.encode, context=context, label_exponent=label_exponent, weights=of_corpus + of_winners,
+        length_exponent=length_exponent,
+    )  # fmt: skip

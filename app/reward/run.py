@@ -138,6 +138,7 @@ class Iteration:
         self._network = copy.deepcopy(self._base.network).to(self._device)
         supervised: dict[str, Any] = self._base.config["training"].get("recipe", {})
         self._label_exponent: float = supervised.get("label_exponent", Recipe.label_exponent)
+        self._length_exponent: float = supervised.get("length_exponent", Recipe.length_exponent)
         self._corpus = self._usable(run.corpus.side(is_held_out=False)).examples
         self._held_out = self._usable(run.corpus.side(is_held_out=True)).fixed(self._recipe.seed)
         for folder in (run.work, run.output):
@@ -253,8 +254,8 @@ class Iteration:
         config = self._network.config
         stream = mixed_stream(
             self._corpus, winners, self._language,
-            context=config.context, label_exponent=self._label_exponent, winner_mix=r.winner_mix,
-            most_repeats=r.most_repeats,
+            context=config.context, label_exponent=self._label_exponent, length_exponent=self._length_exponent,
+            winner_mix=r.winner_mix, most_repeats=r.most_repeats,
         )  # fmt: skip
         shape = NetworkShape(**{each.name: getattr(config, each.name) for each in fields(NetworkShape)})
         recipe = Recipe(

@@ -64,15 +64,16 @@ def test_what_is_right_earns_more_than_what_only_looks_right():
 
     climb = [
         worth(is_sound=False),
-        worth(passes=False, family_probability=0.0, likeness=0.0),
-        worth(passes=False, family_probability=0.0, likeness=0.5),
-        worth(passes=False),
+        worth(passes=None, family_probability=0.0, likeness=0.0),
+        worth(passes=None, family_probability=0.0, likeness=0.5),
+        worth(family_probability=0.0),
         worth(),
     ]
     assert climb[0] == 0.0
     assert climb == sorted(set(climb))
     assert climb[-1] == pytest.approx(1.0)
     assert worth(is_copy=True) == worth(distance=0.049) == 0.0
+    assert worth(passes=False) == 0.0, "what an oracle refutes does not win by its looks"
     assert worth(passes=None) == pytest.approx(1.0), "where no oracle judges, the looks of the family stand for it"
     assert worth(likeness=None) == worth(likeness=0.5)
 

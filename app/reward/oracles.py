@@ -25,8 +25,8 @@ from app.reward.sampling import evenly
 from app.tokens.qasm_domain import ProgramConstraint
 from app.training.sentences import Example
 
-#: What a sound program is worth at least, and what its family's looks, its likeness to real programs and the verdict of
-#: an oracle add; together 1. Where no oracle judges, the family's looks stand for it.
+#: What a sound program is worth at least, and what its family's looks, its likeness to real programs and an oracle that
+#: lets it pass add; together 1. Where no oracle judges, the family's looks stand for it.
 _SOUND, _FAMILY, _LIKENESS, _FUNCTION = 0.1, 0.3, 0.3, 0.3
 
 #: The likeness of what there is nothing to compare with.
@@ -73,12 +73,14 @@ class ProgramFacts:
 
 
 def program_reward(facts: ProgramFacts, *, copy_distance: float) -> float:
-    """0..1; 0 for what is no sound program, and for a copy of a training program or one nearly so."""
-    if not facts.is_sound or is_copy(facts, copy_distance):
+    """0..1; 0 for what is no sound program or one that an oracle refutes, and for a copy of a training program or one
+    nearly so.
+    """
+    if not facts.is_sound or facts.passes is False or is_copy(facts, copy_distance):
         return 0.0
     looks = belief(facts.family_probability)
     likeness = _NO_LIKENESS if facts.likeness is None else facts.likeness
-    function = looks if facts.passes is None else float(facts.passes)
+    function = looks if facts.passes is None else 1.0
     return _SOUND + _FAMILY * looks + _LIKENESS * likeness + _FUNCTION * function
 
 

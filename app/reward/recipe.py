@@ -14,11 +14,11 @@ from app.recipes import read_recipe_table
 class RewardRecipe:
     """What every recipe has.
 
-    Of every round `samples` circuits are drawn at `temperature`, `bare_share` of them without the grammar, where a
-    sentence that is no circuit earns nothing. The best `winner_share` of a group win, and winners of the last
-    `kept_rounds` rounds make `winner_mix` of what the network trains on for `tokens` tokens, but come at most
-    `most_repeats` times as often as training circuits of their label. A round that raises the held-out loss by more
-    than `most_rise_nats` over where it began is taken back, and the learning rates halved.
+    Of every round `samples` circuits are drawn at `temperature` from the nucleus `top_p`, `bare_share` of them without
+    the grammar, where a sentence that is no circuit earns nothing. The best `winner_share` of a group win, and winners
+    of the last `kept_rounds` rounds make `winner_mix` of what the network trains on for `tokens` tokens, but come at
+    most `most_repeats` times as often as training circuits of their label. A round that raises the held-out loss by
+    more than `most_rise_nats` over where it began is taken back, and the learning rates halved.
     """
 
     kind: str
@@ -26,6 +26,7 @@ class RewardRecipe:
     rounds: int = 3
     samples: int = 1_500
     temperature: float = 1.0
+    top_p: float = 1.0
     bare_share: float = 0.0
     winner_share: float = 0.25
     kept_rounds: int = 3
@@ -89,14 +90,14 @@ RECIPES: dict[str, type[RewardRecipe]] = {"analog-reward": LadderRecipe, "quantu
 
 #: Keys of a recipe that are shares, from 0 to 1.
 _SHARES = (
-    "bare_share", "judged_share", "function_from", "copy_similarity", "copy_distance", "winner_share", "winner_mix",
-    "decay_share",
+    "top_p", "bare_share", "judged_share", "function_from", "copy_similarity", "copy_distance", "winner_share",
+    "winner_mix", "decay_share",
 )  # fmt: skip
 
 #: Keys that must be above zero.
 _POSITIVE = (
-    "rounds", "samples", "temperature", "max_devices", "bias_points", "function_budget", "oracle_qubits", "kept_rounds",
-    "most_repeats", "tokens", "batch_tokens", "learning_rate", "ema_tokens",
+    "rounds", "samples", "temperature", "top_p", "max_devices", "bias_points", "function_budget", "oracle_qubits",
+    "kept_rounds", "most_repeats", "tokens", "batch_tokens", "learning_rate", "ema_tokens",
 )  # fmt: skip
 
 

@@ -102,9 +102,8 @@ def sample_and_score(
 
         prompt, most = prompts[wish]
         prompt = replace(prompt, is_constrained=not is_bare[index])
-        tickets.append(
-            engine.submit(EngineSequence(prompt, stream_key(seed, index), draw.recipe.temperature, 1.0, most), on_done)
-        )
+        sequence = EngineSequence(prompt, stream_key(seed, index), draw.recipe.temperature, draw.recipe.top_p, most)
+        tickets.append(engine.submit(sequence, on_done))
 
     tickets: list[Any] = []
     try:
